@@ -1,0 +1,120 @@
+"""ChildSpec: what a supervisor needs to know to start, restart and stop a child."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Final, Literal
+
+from supervisor.errors import SupervisorError
+
+Shutdown = float | Literal["brutal_kill", "infinity"]
+RESTARTS: Final = ("permanent", "transient", "temporary")
+TYPES: Final = ("worker", "supervisor")
+
+
+class InvalidChildSpec(SupervisorError, ValueError):
+    """A child spec is not one; the message says which part, what was expected and what was given."""
+
+
+@dataclass(frozen=True)
+class ChildSpec:
+    """How to start one child.
+
+    id: unique within the supervisor (a `str` in a hub).
+    start: (callable, args), (callable, args, kwargs) or (Class, "method", args[, kwargs]); the callable returns a Pid,
+        linked to the process that called it, or None for a child that is not to run.
+    restart: "permanent" always restarts, "transient" only after an abnormal end, "temporary" never.
+    shutdown: seconds to end after an exit signal `shutdown` before it is killed; "brutal_kill" kills at once;
+        "infinity" waits. Supervisors should have "infinity".
+    type: "worker" or "supervisor".
+    significant: its end can end the supervisor, see `auto_shutdown`.
+    """
+
+    id: Any
+    start: tuple[Any, ...]
+    restart: str = "permanent"
+    shutdown: Shutdown = 5.0
+    type: str = "worker"
+    significant: bool = False
+
+    def __post_init__(self) -> None:
+        _check(self.id is not None, self, "id", "any value that is unique in its supervisor, not None")
+        _check(_is_start(self.start), self, "start", _START_FORMS)
+        _check(self.restart in RESTARTS, self, "restart", f"one of {', '.join(RESTARTS)}")
+        _check(_is_shutdown(self.shutdown), self, "shutdown", 'seconds >= 0, "brutal_kill" or "infinity"')
+        _check(self.type in TYPES, self, "type", f"one of {', '.join(TYPES)}")
+        _check(isinstance(self.significant, bool), self, "significant", "True or False")
+
+    def run_start(self) -> Any:
+        """Call the start function. Raises what it raises."""
+        fn, args, kwargs = split_start(self.start)
+        return fn(*args, **kwargs)
+
+    @property
+    def modules(self) -> list[str]:
+        """The module of the start function, for listings."""
+        return [getattr(self.start[0], "__module__", "?")]
+
+
+_START_FORMS: Final = '(callable, args), (callable, args, kwargs) or (Class, "method", args[, kwargs])'
+_FIELDS: Final = tuple(field.name for field in fields(ChildSpec))
+
+
+def _check(good: bool, spec: ChildSpec, name: str, expected: str) -> None:
+    if not good:
+        value = getattr(spec, name)
+        raise InvalidChildSpec(f"child spec {spec.id!r}: {name} must be {expected}; got {value!r:.200}")
+
+
+def _is_shutdown(value: object) -> bool:
+    if isinstance(value, bool):
+        return False
+    return value in ("brutal_kill", "infinity") or (isinstance(value, int | float) and value >= 0)
+
+
+def _is_start(start: Any) -> bool:
+    if not isinstance(start, tuple | list) or not start or not callable(start[0]):
+        return False
+    rest = start[1:]
+    if rest and isinstance(rest[0], str):
+        if not callable(getattr(start[0], rest[0], None)):
+            return False
+        rest = rest[1:]
+    shapes = (tuple | list, Mapping)
+    return 1 <= len(rest) <= 2 and all(isinstance(part, shape) for part, shape in zip(rest, shapes, strict=False))
+
+
+def split_start(start: tuple[Any, ...]) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
+    """(function, args, kwargs) of any accepted form of `start`."""
+    fn, rest = start[0], start[1:]
+    if isinstance(rest[0], str):
+        fn, rest = getattr(fn, rest[0]), rest[1:]
+    return fn, tuple(rest[0]), dict(rest[1]) if len(rest) > 1 else {}
+
+
+def child_spec(spec: Any) -> ChildSpec:
+    """A ChildSpec from any accepted form: itself, a dict with its keys, a class with `child_spec`, or (class, arg).
+
+    Raises InvalidChildSpec, naming what is missing or wrong.
+    """
+    if isinstance(spec, ChildSpec):
+        return spec
+    if isinstance(spec, Mapping):
+        return _from_mapping(spec)
+    if hasattr(spec, "child_spec"):
+        return child_spec(spec.child_spec())
+    if isinstance(spec, tuple) and len(spec) == 2 and hasattr(spec[0], "child_spec"):
+        return child_spec(spec[0].child_spec(spec[1]))
+    raise InvalidChildSpec(
+        f"not a child spec: {spec!r:.200}; expected a ChildSpec, a dict with its keys, a GenServer class or (class, arg)"
+    )
+
+
+def _from_mapping(spec: Mapping[Any, Any]) -> ChildSpec:
+    missing = [name for name in ("id", "start") if name not in spec]
+    unknown = sorted(str(key) for key in spec if key not in _FIELDS)
+    if missing or unknown:
+        problem = f"lacks {' and '.join(missing)}" if missing else f"has unknown keys {', '.join(unknown)}"
+        raise InvalidChildSpec(f"child spec {dict(spec)!r:.200} {problem}; its keys are {', '.join(_FIELDS)}")
+    return ChildSpec(**{str(key): value for key, value in spec.items()})

@@ -1,0 +1,183 @@
+"""What a runtime hears from other nodes, and what follows when one is lost.
+
+Ops that name a dead process are dropped, except those that expect an answer. When the router loses a peer it calls
+`peer_lost`, and everything that waited for that node hears `noconnection`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from supervisor.distribution import (
+    CALL_OP,
+    CANCEL,
+    CAST_OP,
+    DEMONITOR,
+    DOWN,
+    EXIT,
+    FAIL,
+    LINK,
+    MONITOR,
+    REPLY,
+    SEND,
+    UNLINK,
+    RemoteTarget,
+    RemoteWait,
+)
+from supervisor.errors import NoConnection, NoProcess, ProcessExit
+from supervisor.pids import Pid, Ref
+from supervisor.reasons import NOCONNECTION, NOPROC
+from supervisor.records import CALL, CAST, INFO, Process, link_added, link_removed
+from supervisor.scheduler import Wait
+from supervisor.signals import add_watcher, deliver_exit, fire_monitor, remove_watcher
+
+if TYPE_CHECKING:
+    from supervisor.runtime import Runtime
+
+
+def receive_op(runtime: Runtime, node: str, op: tuple[Any, ...]) -> None:
+    """Carry out one op that came from `node`. A malformed one raises TypeError or ValueError and changes nothing."""
+    handler = _HANDLERS.get(op[0]) if op else None
+    if handler is None:
+        raise ValueError(f"unknown op {op!r:.80}")
+    handler(runtime, node, *op[1:])
+
+
+def _on_send(runtime: Runtime, node: str, to: Any, message: Any) -> None:
+    process = runtime.find(to)
+    if process is not None:
+        process.enqueue((INFO, message))
+
+
+def _on_cast(runtime: Runtime, node: str, to: Any, request: Any) -> None:
+    process = runtime.find(to)
+    if process is not None:
+        process.enqueue((CAST, request))
+
+
+def _on_call(runtime: Runtime, node: str, to: Any, caller: Pid, ref: Ref, request: Any) -> None:
+    process = runtime.find(to)
+    if process is None:
+        runtime.transmit(node, (FAIL, ref, NOPROC))
+        return
+    remote = RemoteWait(ref, process)
+    runtime.peer(node).served[remote] = remote
+    process.add_waiter(remote)
+    process.enqueue((CALL, request, (caller, ref)))
+
+
+def _on_reply(runtime: Runtime, node: str, ref: Ref, value: Any) -> None:
+    wait = runtime.armed_wait(ref)
+    if wait is not None:
+        _take_answer(runtime, wait)
+        wait.reply(value)
+
+
+def _on_fail(runtime: Runtime, node: str, ref: Ref, reason: Any) -> None:
+    wait = runtime.armed_wait(ref)
+    if wait is not None:
+        _take_answer(runtime, wait)
+        wait.fail(NoProcess(getattr(wait.target, "to", None)) if reason == NOPROC else ProcessExit(reason))
+
+
+def _take_answer(runtime: Runtime, wait: Wait) -> None:
+    """The other node has answered: there is nothing to cancel there any more."""
+    if isinstance(wait.target, RemoteTarget):
+        peer = runtime.peers.get(wait.target.node)
+        if peer is not None:
+            peer.waits.pop(wait.serial, None)
+
+
+def _on_cancel(runtime: Runtime, node: str, to: Any, ref: Ref) -> None:
+    remote = runtime.peer(node).served.pop(ref, None)
+    if remote is not None:
+        remote.process.drop_waiter(remote)
+
+
+def _on_link(runtime: Runtime, node: str, source: Pid, to: Pid) -> None:
+    process = runtime.local(to)
+    if process is None:
+        runtime.transmit(node, (EXIT, to, source, NOPROC, True))
+        return
+    process.links = link_added(process.links, source)
+    runtime.peer(node).links[(to, source)] = process
+
+
+def _on_unlink(runtime: Runtime, node: str, source: Pid, to: Pid) -> None:
+    process = runtime.peer(node).links.pop((to, source), None)
+    if process is not None:
+        process.links = link_removed(process.links, source)
+
+
+def _on_exit(runtime: Runtime, node: str, source: Pid, to: Pid, reason: Any, linked: bool) -> None:
+    process = runtime.local(to)
+    if process is None:
+        return
+    if not linked:
+        deliver_exit(process, source, reason, False)
+    elif runtime.peer(node).links.pop((to, source), None) is not None:
+        _break_link(process, source, reason)
+
+
+def _on_monitor(runtime: Runtime, node: str, ref: Ref, watcher: Pid, to: Any) -> None:
+    process = runtime.find(to)
+    if process is None:
+        runtime.transmit(node, (DOWN, ref, watcher, to, NOPROC))
+        return
+    runtime.peer(node).watched[ref] = process
+    add_watcher(process, ref, watcher)
+
+
+def _on_demonitor(runtime: Runtime, node: str, ref: Ref, to: Any) -> None:
+    process = runtime.peer(node).watched.pop(ref, None)
+    if process is not None:
+        remove_watcher(process, ref)
+
+
+def _on_down(runtime: Runtime, node: str, ref: Ref, watcher: Pid, pid: Any, reason: Any) -> None:
+    process = runtime.peer(node).monitors.pop(ref, None)
+    if process is not None:
+        fire_monitor(process, ref, pid, reason)
+
+
+_HANDLERS: Final[dict[int, Callable[..., None]]] = {
+    SEND: _on_send,
+    CAST_OP: _on_cast,
+    CALL_OP: _on_call,
+    REPLY: _on_reply,
+    FAIL: _on_fail,
+    CANCEL: _on_cancel,
+    LINK: _on_link,
+    UNLINK: _on_unlink,
+    EXIT: _on_exit,
+    MONITOR: _on_monitor,
+    DEMONITOR: _on_demonitor,
+    DOWN: _on_down,
+}
+
+
+# -- losing ----------------------------------------------------------------------------------------------------------
+
+
+def peer_lost(runtime: Runtime, node: str) -> None:
+    """The link to `node` has ended: every call, link and monitor that crosses it ends with `noconnection`."""
+    runtime.scheduler.arm_waits()
+    peer = runtime.peers.pop(node, None)
+    if peer is None:
+        return
+    for wait in peer.waits.values():
+        wait.fail(NoConnection(node))
+    for remote in peer.served.values():
+        remote.process.drop_waiter(remote)
+    for ref, process in peer.watched.items():
+        remove_watcher(process, ref)
+    for ref, process in peer.monitors.items():
+        fire_monitor(process, ref, (process.monitors or {}).get(ref), NOCONNECTION)
+    for (_local, remote_pid), process in peer.links.items():
+        _break_link(process, remote_pid, NOCONNECTION)
+
+
+def _break_link(process: Process, pid: Pid, reason: Any) -> None:
+    process.links = link_removed(process.links, pid)
+    deliver_exit(process, pid, reason, True)

@@ -1,0 +1,308 @@
+"""The `process` namespace: what any code does with processes, as in Erlang's `erlang` module.
+
+Every function here may be used by any greenlet of the node's thread: the first call that needs a mailbox or a link
+makes the greenlet a process. `send` also works from native threads.
+
+`dest` is a Pid, a registered name, ("name", node), or a via name (an object with `resolve(timeout) -> Pid`).
+"""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Callable
+from threading import get_ident
+from typing import Any, Protocol, runtime_checkable
+
+from greenlet import getcurrent
+
+from supervisor import distribution, signals
+from supervisor.clock import Timer
+from supervisor.errors import Exit, NoProcess, ReceiveTimeout
+from supervisor.pids import Pid, Ref
+from supervisor.records import INFO, Process
+from supervisor.runtime import Runtime, current_process, current_runtime
+from supervisor.scheduler import Wait
+
+
+@runtime_checkable
+class Via(Protocol):
+    """A name that somebody else resolves: a registry, a hub."""
+
+    def resolve(self, timeout: float | None = 0.0) -> Pid:
+        """The pid behind the name. May wait up to `timeout` seconds for one that is expected to come.
+
+        Raises NoProcess when there is none, CallTimeout when the expected one did not come in time.
+        """
+        ...
+
+
+# -- starting --------------------------------------------------------------------------------------------------------
+
+
+def spawn(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Pid:
+    """Start a plain process that runs `fn(*args, **kwargs)` on a greenlet of its own, and return its pid at once.
+
+    It begins when the caller next gives way. It ends with `normal` when `fn` returns, else with a `Crash`.
+    """
+    return current_runtime().spawn(fn, args, kwargs).pid
+
+
+def spawn_link(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Pid:
+    """`spawn` and link in one step: there is no moment in which one side can end unnoticed."""
+    me = current_process()
+    process = me.runtime.spawn(fn, args, kwargs)
+    process.parent = me.pid
+    signals.link(me, process.pid)
+    return process.pid
+
+
+def spawn_monitor(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> tuple[Pid, Ref]:
+    """`spawn` and monitor in one step."""
+    me = current_process()
+    pid = me.runtime.spawn(fn, args, kwargs).pid
+    return pid, signals.monitor(me, pid)
+
+
+def self() -> Pid:
+    """The pid of the process that calls."""
+    return current_process().pid
+
+
+# -- messages --------------------------------------------------------------------------------------------------------
+
+
+def send(dest: Any, message: Any) -> None:
+    """Put `message` into the mailbox of `dest` and go on; a local send never gives way.
+
+    A message to a dead pid is dropped, and so is one to a node that is not connected. Raises NoProcess for a local
+    name (or via name) that nobody has, EncodeError for a message that cannot be sent to another node.
+    """
+    deliver(dest, INFO, message)
+
+
+def deliver(dest: Any, kind: int, message: Any) -> None:
+    """What `send` and `GenServer.cast` share: `kind` is INFO or CAST."""
+    current = getcurrent()
+    runtime: Runtime = current_runtime()
+    if getattr(current, "otp_process", None) is None and get_ident() != runtime.scheduler.thread:
+        _check_name(runtime, dest)
+        runtime.scheduler.run_in_loop(_deliver_late, runtime, dest, kind, message)
+        return
+    if not isinstance(dest, Pid) and hasattr(dest, "resolve"):
+        dest = dest.resolve(0.0)
+    if runtime.is_remote(dest):
+        node, to = runtime.address(dest)
+        op = distribution.SEND if kind == INFO else distribution.CAST_OP
+        runtime.transmit(node, (op, to, message))
+        return
+    target = runtime.find(dest)
+    if target is not None:
+        target.enqueue((kind, message))
+    elif not isinstance(dest, Pid):
+        raise NoProcess(dest)
+
+
+def _check_name(runtime: Runtime, dest: Any) -> None:
+    """From a native thread the delivery comes later; an unknown name is an error of the caller now."""
+    if not isinstance(dest, Pid | tuple) and not hasattr(dest, "resolve") and dest not in runtime.names:
+        raise NoProcess(dest)
+
+
+def _deliver_late(runtime: Runtime, dest: Any, kind: int, message: Any) -> None:
+    # A process of its own: what can block (a full link) must not do so on the loop's greenlet.
+    runtime.spawn(_deliver_quietly, (dest, kind, message), {})
+
+
+def _deliver_quietly(dest: Any, kind: int, message: Any) -> None:
+    try:
+        deliver(dest, kind, message)
+    except NoProcess:
+        pass  # its process ended between the call in the thread and now: as for a dead pid
+
+
+def receive(match: Callable[[Any], object] | None = None, timeout: float | None = None) -> Any:
+    """Take the first message for which `match(message)` is true out of the mailbox, waiting for it if need be.
+
+    Messages that do not match stay, in order. `timeout` is in seconds; None waits for ever, 0 only looks.
+    Raises ReceiveTimeout.
+    """
+    me = current_process()
+    if me.is_server:
+        raise RuntimeError("receive was called in a server process: its messages go to handle_call, _cast and _info")
+    deadline = None if timeout is None else me.runtime.clock.now() + timeout
+    seen = 0
+    while True:
+        found, seen = _take_match(me, match, seen)
+        if found is not None:
+            return found[0]
+        if not _wait_for_message(me, deadline):
+            raise ReceiveTimeout(f"no matching message within {timeout} s ({me.queue_length} others are waiting)")
+
+
+def _take_match(me: Process, match: Callable[[Any], object] | None, seen: int) -> tuple[tuple[Any] | None, int]:
+    """The first match at or after position `seen`, taken out; and how far we looked."""
+    mailbox = me.mailbox
+    if not mailbox:
+        return None, 0
+    if match is None:
+        return (_as_message(mailbox.popleft()),), 0
+    for position in range(seen, len(mailbox)):
+        message = _as_message(mailbox[position])
+        if match(message):
+            del mailbox[position]
+            return (message,), position
+    return None, len(mailbox)
+
+
+def _as_message(entry: Any) -> Any:
+    """A plain process gets a cast or a call as a tuple ("cast", request) or ("call", request, from_)."""
+    if entry[0] == INFO:
+        return entry[1]
+    return ("cast" if len(entry) == 2 else "call", *entry[1:])
+
+
+def _wait_for_message(me: Process, deadline: float | None) -> bool:
+    """Suspend until a message arrives. False when the deadline has passed."""
+    remaining = None if deadline is None else deadline - me.runtime.clock.now()
+    if remaining is not None and remaining <= 0:
+        return False
+    wait = new_wait(me.runtime, remaining)
+    me.receiving = wait
+    try:
+        me.runtime.scheduler.suspend(wait)
+    finally:
+        me.receiving = None
+    return True
+
+
+def new_wait(runtime: Runtime, timeout: float | None) -> Wait:
+    """A wait of the current greenlet, for `Scheduler.suspend`."""
+    return Wait(runtime.home, next(runtime.serials), runtime.scheduler, getcurrent(), timeout)
+
+
+def send_after(dest: Any, message: Any, seconds: float) -> Timer:
+    """Send `message` to `dest` once `seconds` have passed on the node's clock. `cancel()` of the result prevents it.
+
+    A name is resolved when the time has come; nothing happens if nobody has it then.
+    """
+    runtime = current_runtime()
+    return runtime.clock.call_later(seconds, _deliver_late, runtime, dest, INFO, message)
+
+
+def sleep(seconds: float) -> None:
+    """Suspend the caller for `seconds` of the node's clock; messages wait meanwhile."""
+    runtime = current_runtime()
+    if runtime.scheduler.on_loop_greenlet():
+        raise RuntimeError("process.sleep was called on the event loop's own greenlet")
+    wait = new_wait(runtime, max(0.0, seconds))
+    runtime.scheduler.suspend(wait)
+
+
+def now() -> float:
+    """Monotonic seconds of the node's clock, which is virtual in tests."""
+    return current_runtime().clock.now()
+
+
+# -- links, monitors, exits ------------------------------------------------------------------------------------------
+
+
+def link(pid: Pid) -> None:
+    """Link the caller and `pid`: when one ends, the other gets an exit signal. To a dead pid: a signal `noproc`."""
+    signals.link(current_process(), pid)
+    _die_here()
+
+
+def unlink(pid: Pid) -> None:
+    """Take the link away; no exit signal comes through it afterwards."""
+    signals.unlink(current_process(), pid)
+
+
+def monitor(dest: Any) -> Ref:
+    """Watch `dest`: when it ends the caller gets `Down(ref, pid, reason)`; at once with `noproc` if it is dead."""
+    me = current_process()
+    if not isinstance(dest, Pid) and hasattr(dest, "resolve"):
+        dest = dest.resolve(0.0)
+    return signals.monitor(me, dest)
+
+
+def demonitor(ref: Ref, flush: bool = False) -> None:
+    """Stop watching; with `flush` a `Down` that has arrived already is taken out of the mailbox."""
+    signals.demonitor(current_process(), ref, flush)
+
+
+def exit(pid: Pid, reason: Any) -> None:
+    """Send an exit signal to `pid`, which need not be linked. `"kill"` cannot be trapped.
+
+    A local process that dies of it is gone from the process table when this returns. Does nothing for a dead pid.
+    To the caller itself it raises `Exit`.
+    """
+    me = current_process()
+    signals.send_exit(me, pid, reason)
+    _die_here(me)
+
+
+def _die_here(me: Process | None = None) -> None:
+    """Unwind the caller, if the signal was for itself."""
+    process = me if me is not None else getattr(getcurrent(), "otp_process", None)
+    if process is not None and not process.alive:
+        if process.adopted:
+            del process.greenlet.otp_process
+        raise Exit("killed")
+
+
+def trap_exit(flag: bool) -> bool:
+    """Turn exit signals to the caller into `ExitSignal` messages, or stop doing so. Returns the former setting."""
+    me = current_process()
+    before, me.trap_exit = me.trap_exit, flag
+    return before
+
+
+# -- looking ---------------------------------------------------------------------------------------------------------
+
+
+def alive(pid: Pid) -> bool:
+    """Whether a local process is alive. Raises ValueError for a pid of another node (monitor it instead)."""
+    runtime = current_runtime()
+    if runtime.is_remote(pid):
+        raise ValueError(f"{pid!r} belongs to node {pid.node!r}: alive() only knows local processes; monitor it")
+    return runtime.local(pid) is not None
+
+
+def info(pid: Pid) -> dict[str, Any] | None:
+    """What the process table knows of a local process: a dict for people and tests. None for a dead one."""
+    process = current_runtime().local(pid)
+    if process is None:
+        return None
+    return {
+        "pid": process.pid,
+        "names": list(process.names),
+        "label": process.label,
+        "status": ("idle", "queued", "running", "dead")[process.status],
+        "queue_length": process.queue_length,
+        "links": sorted(process.links, key=lambda other: other.sort_key),
+        "monitors": builtins.list((process.monitors or {}).values()),
+        "watched_by": builtins.list((process.watchers or {}).values()),
+        "trap_exit": process.trap_exit,
+        "parent": process.parent,
+        "server": type(process.server).__qualname__ if process.server is not None else None,
+    }
+
+
+def register(name: Any, pid: Pid) -> None:
+    """Give a local process a name. Raises AlreadyRegistered, or NoProcess for a dead pid."""
+    runtime = current_runtime()
+    process = runtime.local(pid)
+    if process is None:
+        raise NoProcess(pid)
+    runtime.register(name, process)
+
+
+def unregister(name: Any) -> None:
+    """Take a name away. Raises NoProcess when nobody has it."""
+    current_runtime().unregister(name)
+
+
+def whereis(name: Any) -> Pid | None:
+    """The pid of the local process with this name."""
+    process = current_runtime().names.get(name)
+    return process.pid if process is not None else None

@@ -1,0 +1,47 @@
+"""Why processes end: OTP's exit reasons as plain values that can cross the wire."""
+
+from __future__ import annotations
+
+import traceback
+from dataclasses import dataclass
+from typing import Any, Final
+
+NORMAL: Final = "normal"
+SHUTDOWN: Final = "shutdown"
+KILL: Final = "kill"
+KILLED: Final = "killed"
+NOPROC: Final = "noproc"
+NOCONNECTION: Final = "noconnection"
+
+
+@dataclass(frozen=True)
+class Shutdown:
+    """An orderly end with a detail for whoever watches, OTP's `{shutdown, Detail}`."""
+
+    detail: Any = None
+
+
+@dataclass(frozen=True)
+class Crash:
+    """The exception that ended a process, as text: it holds no frames and can be sent anywhere."""
+
+    type: str
+    message: str
+    traceback: str = ""
+
+    @classmethod
+    def from_exception(cls, error: BaseException) -> Crash:
+        """Describe `error` with its traceback."""
+        text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+        return cls(type(error).__qualname__, str(error), text)
+
+    def __str__(self) -> str:
+        return f"{self.type}: {self.message}" if self.message else self.type
+
+    def __repr__(self) -> str:
+        return f"Crash({self})"
+
+
+def is_orderly(reason: Any) -> bool:
+    """Whether `reason` is a planned end (normal, shutdown): such an end is neither logged nor a transient's failure."""
+    return reason == NORMAL or reason == SHUTDOWN or isinstance(reason, Shutdown)

@@ -1,0 +1,379 @@
+"""One node's runtime: the process table, the names, the scheduler and the clock.
+
+A node is an object, not a global. An operating-system process has one default runtime, made on first use; tests put
+many into one operating-system process. Code that runs inside a process finds its runtime through that process.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable
+from threading import get_ident
+from typing import Any, Final
+
+import gevent
+from greenlet import GreenletExit, getcurrent, greenlet
+
+from supervisor.clock import Clock, LoopClock
+from supervisor.distribution import Peer, Router
+from supervisor.errors import AlreadyRegistered, Exit, ForkError, NoProcess
+from supervisor.pids import NodeId, Pid, Ref
+from supervisor.reasons import KILLED, NORMAL, Crash
+from supervisor.records import DEAD, RUNNING, Behaviour, Process
+from supervisor.scheduler import Scheduler, Wait
+from supervisor.signals import exit_process
+
+log = logging.getLogger(__name__)
+
+NO_NODE: Final = "nonode@nohost"
+_SPARE_MAILBOXES: Final = 256
+
+
+class Runtime:
+    """The processes of one node. All its methods belong to the thread that made it, unless they say otherwise."""
+
+    def __init__(self, name: str = NO_NODE, clock: Clock | None = None) -> None:
+        self.clock: Clock = clock if clock is not None else LoopClock()
+        self.scheduler = Scheduler(self.clock)
+        self.home = NodeId(name, 0 if name == NO_NODE else 1)
+        self.table: dict[int, Process] = {}
+        self.names: dict[Any, Process] = {}
+        self.router: Router | None = None
+        self.peers: dict[str, Peer] = {}
+        self.dying: deque[tuple[Process, Any]] = deque()
+        self.node: Any = None  # the Node that joined this runtime to a network
+        self.serials = itertools.count(1)
+        self._homes: weakref.WeakValueDictionary[tuple[str, int], NodeId] = weakref.WeakValueDictionary()
+        self._homes[(self.home.name, self.home.incarnation)] = self.home
+        self._spare: list[deque[Any]] = []
+
+    def __repr__(self) -> str:
+        return f"<Runtime {self.home.name}: {len(self.table)} processes>"
+
+    # -- identity ----------------------------------------------------------------------------------------------------
+
+    def node_id(self, name: str, incarnation: int) -> NodeId:
+        """The one `NodeId` of this runtime for that life of that node."""
+        found = self._homes.get((name, incarnation))
+        if found is None:
+            found = self._homes[(name, incarnation)] = NodeId(name, incarnation)
+        return found
+
+    def rename(self, name: str, incarnation: int) -> None:
+        """Take a name, when the node joins a network or leaves it. Pids that were made before stay valid."""
+        self._homes.pop((self.home.name, self.home.incarnation), None)
+        self.home.name, self.home.incarnation = name, incarnation
+        self._homes[(name, incarnation)] = self.home
+
+    def new_pid(self) -> Pid:
+        """A pid that was never used before."""
+        return Pid(self.home, next(self.serials))
+
+    def new_ref(self) -> Ref:
+        """A reference that was never used before."""
+        return Ref(self.home, next(self.serials))
+
+    # -- finding processes -------------------------------------------------------------------------------------------
+
+    def local(self, pid: Pid) -> Process | None:
+        """The live process with this pid, if it belongs to this node."""
+        if pid.home is self.home or pid.home.same_as(self.home):
+            return self.table.get(pid.serial)
+        return None
+
+    def find(self, target: Any) -> Process | None:
+        """The live process behind a local pid, a name, or (name, this node)."""
+        if isinstance(target, Pid):
+            return self.local(target)
+        if isinstance(target, tuple) and len(target) == 2 and target[1] == self.home.name:
+            return self.names.get(target[0])
+        return self.names.get(target)
+
+    def is_remote(self, target: Any) -> bool:
+        """Whether a pid or (name, node) belongs to another node, or to another life of this one."""
+        if isinstance(target, Pid):
+            return not (target.home is self.home or target.home.same_as(self.home))
+        return isinstance(target, tuple) and len(target) == 2 and target[1] != self.home.name
+
+    def address(self, target: Any) -> tuple[str, Any]:
+        """(node, what to name there) of a remote pid or (name, node)."""
+        return (target.node, target) if isinstance(target, Pid) else (target[1], target[0])
+
+    # -- processes ---------------------------------------------------------------------------------------------------
+
+    def add(self, behaviour: Behaviour | None, status: int) -> Process:
+        """A new process in the table."""
+        pid = Pid(self.home, next(self.serials))
+        process = Process(self, pid, behaviour, status)
+        self.table[pid.serial] = process
+        return process
+
+    def forget(self, process: Process) -> None:
+        """Take a process that dies out of the table and give its names back."""
+        self.table.pop(process.pid.serial, None)
+        for name in process.names:
+            if self.names.get(name) is process:
+                del self.names[name]
+
+    def spawn(self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Process:
+        """A plain process that runs `fn`; it begins when the caller next gives way."""
+        process = self.add(None, RUNNING)
+        process.label = getattr(fn, "__qualname__", None)
+        process.greenlet = PlainGreenlet(self.scheduler.hub, process, fn, args, kwargs)
+        self.scheduler.ready_up(Start(process))
+        return process
+
+    def register(self, name: Any, process: Process) -> None:
+        """Give `process` a name. Raises AlreadyRegistered where another one has it."""
+        owner = self.names.setdefault(name, process)
+        if owner is not process:
+            raise AlreadyRegistered(name, owner.pid)
+        if name not in process.names:
+            process.names = (*process.names, name)
+
+    def unregister(self, name: Any) -> None:
+        """Take a name away. Raises NoProcess where nobody has it."""
+        process = self.names.pop(name, None)
+        if process is None:
+            raise NoProcess(name)
+        process.names = tuple(other for other in process.names if other != name)
+
+    def new_mailbox(self) -> deque[Any]:
+        """An empty mailbox. A deque takes 600 bytes, so idle servers hold none and give theirs back."""
+        return self._spare.pop() if self._spare else deque()
+
+    def recycle_mailbox(self, mailbox: deque[Any]) -> None:
+        """Take back an empty mailbox."""
+        if len(self._spare) < _SPARE_MAILBOXES:
+            self._spare.append(mailbox)
+
+    # -- other nodes -------------------------------------------------------------------------------------------------
+
+    def connected(self, node: str) -> bool:
+        """Whether there is a link to `node`."""
+        return self.router is not None and self.router.connected(node)
+
+    def transmit(self, node: str, op: tuple[Any, ...]) -> bool:
+        """Send an op to a node; False when it is not connected."""
+        return self.router is not None and self.router.send(node, op)
+
+    def peer(self, node: str) -> Peer:
+        """What this node has to do with `node`."""
+        found = self.peers.get(node)
+        if found is None:
+            found = self.peers[node] = Peer()
+        return found
+
+    def armed_wait(self, ref: Ref) -> Wait | None:
+        """The wait that `ref` names, if somebody still waits."""
+        if ref.home is not self.home and not ref.home.same_as(self.home):
+            return None
+        wait = self.scheduler.waits.get(ref.serial)
+        if wait is None:
+            self.scheduler.arm_waits()  # it may have begun in this very pass of the loop
+            wait = self.scheduler.waits.get(ref.serial)
+        return wait
+
+    # -- greenlets that were there before ----------------------------------------------------------------------------
+
+    def adopt(self, current: greenlet) -> Process:
+        """Make a greenlet of somebody else a process: the prompt, a test, a web request handler."""
+        self.check_thread()
+        if current is self.scheduler.hub:
+            raise RuntimeError(
+                "this runs on the event loop's own greenlet, which must not block or receive; "
+                "start a process (process.spawn) or a greenlet (gevent.spawn) from the callback"
+            )
+        process = self.add(None, RUNNING)
+        process.adopted = True
+        process.label = type(current).__name__
+        process.greenlet = current
+        current.otp_process = process  # type: ignore[attr-defined]
+        if isinstance(current, gevent.Greenlet):
+            current.rawlink(lambda ended: exit_process(process, _end_reason(ended)))
+        elif current.parent is not None:
+            self._watch_raw(process, current)
+        return process
+
+    def _watch_raw(self, process: Process, target: greenlet) -> None:
+        """A raw greenlet cannot tell that it ended: look now and then."""
+        if target.dead:
+            exit_process(process, NORMAL)
+        elif process.status != DEAD:
+            self.clock.call_later(1.0, self._watch_raw, process, target)
+
+    def check_thread(self) -> None:
+        """Raise RuntimeError in a native thread: only send, cast and call may be used there."""
+        if get_ident() != self.scheduler.thread:
+            raise RuntimeError(
+                "receive, link, monitor, trap_exit and spawn need a greenlet of the node's own thread; "
+                "from a native thread use send, cast and call"
+            )
+
+    def close(self) -> None:
+        """End every process with `killed` and stop. For tests that make many runtimes; the default one lives on."""
+        for process in list(self.table.values()):
+            if process.greenlet is not getcurrent():
+                exit_process(process, KILLED)
+        self.scheduler.hub.loop.run_callback(self.scheduler.close)
+
+
+class Start:
+    """A plain process that is to begin."""
+
+    __slots__ = ("process",)
+
+    def __init__(self, process: Process) -> None:
+        self.process = process
+
+    def resume(self) -> None:
+        target = self.process.greenlet
+        if self.process.status != DEAD and target is not None and not target.dead:
+            target.switch()
+
+
+class PlainGreenlet(greenlet):
+    """The greenlet of a plain process. Its parent is the event loop, so nothing may escape from it."""
+
+    __slots__ = ("call", "otp_process")
+
+    def __init__(self, hub: Any, process: Process, fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        greenlet.__init__(self, None, hub)
+        self.otp_process = process
+        self.call = (fn, args, kwargs)
+
+    def run(self) -> None:
+        process = self.otp_process
+        fn, args, kwargs = self.call
+        self.call = ()  # type: ignore[assignment]
+        try:
+            fn(*args, **kwargs)
+            reason: Any = NORMAL
+        except BaseException as error:
+            reason = reason_of(error)
+            if isinstance(reason, Crash) and process.status != DEAD:
+                log.error("%r crashed: %s\n%s", process, reason, reason.traceback)
+            interrupt_main(process.runtime, error)
+        exit_process(process, reason)
+
+
+def reason_of(error: BaseException) -> Any:
+    """The exit reason of a process whose code let `error` escape."""
+    if isinstance(error, Exit):
+        return error.reason
+    if isinstance(error, GreenletExit):
+        return KILLED
+    if isinstance(error, SystemExit) and error.code in (None, 0):
+        return NORMAL
+    return Crash.from_exception(error)
+
+
+def interrupt_main(runtime: Runtime, error: BaseException) -> None:
+    """Ctrl-C reached whatever ran at that moment; it is meant for the main greenlet."""
+    if isinstance(error, KeyboardInterrupt):
+        runtime.scheduler.hub.handle_system_error(KeyboardInterrupt, error)
+
+
+def _end_reason(ended: gevent.Greenlet[Any, Any]) -> Any:
+    if ended.successful():
+        return NORMAL
+    return reason_of(ended.exception) if ended.exception is not None else KILLED
+
+
+# -- the default runtime ---------------------------------------------------------------------------------------------
+
+_default: Runtime | None = None
+_forked = False
+
+
+def default_runtime() -> Runtime:
+    """The runtime of this operating-system process, made on first use."""
+    global _default
+    if _forked:
+        raise ForkError(
+            "this is a forked child: the parent's node does not live here. Call Node.start in the child first, "
+            "or start the library only after forking"
+        )
+    if _default is None:
+        _default = Runtime()
+    return _default
+
+
+def reset_after_fork() -> Runtime:
+    """Give a forked child a runtime of its own. Node.start calls it."""
+    global _default, _forked
+    _forked = False
+    _default = Runtime()
+    return _default
+
+
+def is_forked() -> bool:
+    """Whether this is a forked child that has not called Node.start."""
+    return _forked
+
+
+def _after_fork_in_child() -> None:
+    global _forked
+    if _default is None:
+        return
+    _forked = True
+    # Greenlets of the parent's processes were copied with it: what they try from here on must fail, not half work.
+    for process in _default.table.values():
+        process.status = DEAD
+    current = getcurrent()
+    if getattr(current, "otp_process", None) is not None and not isinstance(current, PlainGreenlet):
+        current.otp_process = None  # type: ignore[attr-defined]
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
+def current_process() -> Process:
+    """The process that runs; the current greenlet becomes one if it is none. Raises Exit in one that is dead."""
+    try:
+        process: Process = getcurrent().otp_process  # type: ignore[attr-defined]
+        if process.status != DEAD:
+            return process
+    except AttributeError:
+        current = getcurrent()
+        return _home_of(current).adopt(current)
+    return _when_dead(process)
+
+
+def _when_dead(process: Process) -> Process:
+    current = getcurrent()
+    if process.adopted and not _forked:
+        # The greenlet outlived its life as a process (it was told to exit and caught that): it becomes another one.
+        return process.runtime.adopt(current)
+    if _forked:
+        default_runtime()  # raises
+    raise Exit(KILLED)
+
+
+def current_runtime() -> Runtime:
+    """The runtime of the process that runs, without making the current greenlet a process."""
+    process = getattr(getcurrent(), "otp_process", None)
+    if process is None:
+        return _home_of(getcurrent())
+    if process.status == DEAD and not process.adopted:
+        raise Exit(KILLED)  # an orphan: it can do nothing in the name of the process
+    runtime: Runtime = process.runtime
+    return runtime
+
+
+def _home_of(current: greenlet) -> Runtime:
+    """The runtime of a greenlet that is no process: that of the process that spawned it, else the default one."""
+    spawner = getattr(current, "spawning_greenlet", None)
+    parent = spawner() if spawner is not None else None
+    process = getattr(parent, "otp_process", None)
+    return process.runtime if process is not None else default_runtime()
+
+
+def monotonic_incarnation() -> int:
+    """An incarnation for a node that starts: higher than that of any earlier life on this machine."""
+    return time.time_ns() // 1_000_000
