@@ -1,6 +1,7 @@
 """A consistent hash ring.
 
-Import from the submodule, ``from ring.hash_ring import HashRing``: the PyPI project ``ring`` may occupy this package name.
+Import from the submodule, ``from ring.hash_ring import HashRing``: the PyPI project ``ring`` may have put its own
+``__init__`` in this place.
 """
 
 from __future__ import annotations

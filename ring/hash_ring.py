@@ -83,7 +83,7 @@ class HashRing:
 
     def _place(self, weights: dict[str, float]) -> None:
         points = sorted((at, name) for name, weight in weights.items() for at in _points(name, _count(name, weight)))
-        # Invariant: _weights is in order of names; _positions is sorted; _owners[i] is the node whose point _positions[i] is.
+        # Invariant: _weights is in order of names; _positions is sorted; _positions[i] is a point of node _owners[i].
         self._weights = weights
         self._positions = [at for at, _ in points]
         self._owners = [name for _, name in points]
@@ -187,8 +187,8 @@ def _count(name: str, weight: float) -> int:
 def changes(old: HashRing, new: HashRing, n: int = 1) -> list[tuple[int, int]]:
     """The ranges of positions whose first `n` owners differ between the two rings, in content or in order.
 
-    A range ``(low, high)`` holds the positions p with ``low < p <= high``. The ranges are sorted, disjoint and as few as
-    possible. None wraps around: what crosses the end of the circle comes as two, ``(low, MAX_POSITION)`` and
+    A range ``(low, high)`` holds the positions p with ``low < p <= high``. The ranges are sorted, disjoint and as few
+    as possible. None wraps around: what crosses the end of the circle comes as two, ``(low, MAX_POSITION)`` and
     ``(-1, high)``.
     """
     ranges: list[tuple[int, int]] = []

@@ -107,7 +107,8 @@ def child_spec(spec: Any) -> ChildSpec:
     if isinstance(spec, tuple) and len(spec) == 2 and hasattr(spec[0], "child_spec"):
         return child_spec(spec[0].child_spec(spec[1]))
     raise InvalidChildSpec(
-        f"not a child spec: {spec!r:.200}; expected a ChildSpec, a dict with its keys, a GenServer class or (class, arg)"
+        f"not a child spec: {spec!r:.200}; "
+        "expected a ChildSpec, a dict with its keys, a GenServer class or (class, arg)"
     )
 
 

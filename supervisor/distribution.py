@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from supervisor.errors import NoConnection
+from supervisor.errors import EncodeError, NoConnection
 from supervisor.pids import Pid, Ref
 from supervisor.records import Process
 from supervisor.scheduler import Wait
@@ -72,7 +72,7 @@ class RemoteWait(Ref):
         """Pass the end of the process on to the caller's node."""
         runtime = self.process.runtime
         runtime.peer(self.node).served.pop(self, None)
-        runtime.transmit(self.node, (FAIL, self, reason))
+        _pass_on(runtime, self.node, (FAIL, self), reason)
 
 
 class RemoteTarget:
@@ -137,7 +137,7 @@ def tell_link(process: Process, pid: Pid, reason: Any) -> None:
     """`process` died, and `pid` on another node was linked to it."""
     peer = process.runtime.peers.get(pid.node)
     if peer is not None and peer.links.pop((process.pid, pid), None) is not None:
-        process.runtime.transmit(pid.node, (EXIT, process.pid, pid, reason, True))
+        _pass_on(process.runtime, pid.node, (EXIT, process.pid, pid), reason, True)
 
 
 def tell_exit(sender: Process, pid: Pid, reason: Any) -> None:
@@ -169,4 +169,12 @@ def tell_watcher(process: Process, ref: Ref, watcher: Pid, reason: Any) -> None:
     """`process` died, and a process of another node watches it."""
     peer = process.runtime.peers.get(watcher.node)
     if peer is not None and peer.watched.pop(ref, None) is not None:
-        process.runtime.transmit(watcher.node, (DOWN, ref, watcher, process.pid, reason))
+        _pass_on(process.runtime, watcher.node, (DOWN, ref, watcher, process.pid), reason)
+
+
+def _pass_on(runtime: Runtime, node: str, op: tuple[Any, ...], reason: Any, *rest: Any) -> None:
+    """Tell a node why a process ended. A reason that cannot be sent goes as text: the end itself must be known."""
+    try:
+        runtime.transmit(node, (*op, reason, *rest))
+    except EncodeError:
+        runtime.transmit(node, (*op, repr(reason), *rest))

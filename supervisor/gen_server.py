@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import Future as ThreadFuture
 from dataclasses import dataclass
 from sys import getrefcount
@@ -11,15 +11,16 @@ from threading import get_ident
 from typing import Any, ClassVar, Final
 from weakref import getweakrefcount
 
-from greenlet import GreenletExit, getcurrent
+from greenlet import getcurrent
 
-from supervisor import distribution, signals
+import supervisor.distribution as distribution
+import supervisor.signals as signals
 from supervisor.child_spec import ChildSpec, Shutdown
 from supervisor.errors import BadReturn, CallTimeout, NoProcess, ProcessExit, StartError
 from supervisor.pids import Pid, Ref
-from supervisor.processes import deliver, new_wait
-from supervisor.reasons import KILL, NORMAL, Crash, is_orderly
-from supervisor.records import CALL, CAST, CONTINUE, DEAD, IDLE, INFO, INIT, QUEUED, RUNNING, SYSTEM, Process
+from supervisor.processes import deliver, die_here, new_wait
+from supervisor.reasons import KILL, KILLED, NORMAL, Crash, is_orderly
+from supervisor.records import CALL, CAST, CONTINUE, DEAD, IDLE, INFO, INIT, QUEUED, RUNNING, SYSTEM, Process, parent_of
 from supervisor.runtime import Runtime, current_process, current_runtime, interrupt_main, reason_of
 from supervisor.scheduler import FAILED, PENDING, REPLIED, Wait
 
@@ -124,6 +125,13 @@ class GenServer:
     def terminate(self, reason: Any) -> None:
         """Clean up. Runs when the server stops by itself or crashes, and on exit signals if it traps exits."""
 
+    def _take_init(self, value: Any) -> Any:
+        """`init` returned something that only another kind of server understands: take it and return a result of init.
+
+        For our own subclasses (a supervisor starts its children here). What it raises fails the start.
+        """
+        raise BadReturn(_bad_init(type(self), value))
+
     # -- starting ----------------------------------------------------------------------------------------------------
 
     @classmethod
@@ -226,7 +234,12 @@ def _call_local(me: Process, target: Process, request: Any, timeout: float | Non
         scheduler.budget -= 1
         pool = scheduler.pool
         worker = pool.pop() if pool else scheduler.take()
-        if getrefcount(worker) != scheduler.references or getweakrefcount(worker) or worker.__dict__:
+        count = getrefcount(worker)
+        if (
+            (count != scheduler.references and count != scheduler.references + worker.holds)
+            or getweakrefcount(worker)
+            or worker.__dict__
+        ):
             worker = scheduler.take_instead_of(worker)
         target.status = RUNNING
         target.greenlet = worker
@@ -245,8 +258,9 @@ def _call_local(me: Process, target: Process, request: Any, timeout: float | Non
             lazy.pop()
         else:
             scheduler.settle(wait)
-    if wait.state == REPLIED:
+    if wait.state == REPLIED and me.status == RUNNING:
         return wait.value
+    die_here(me, KILLED)  # it was killed before the reply came: nothing of it may run on
     return _failed_call(wait, request)
 
 
@@ -281,16 +295,28 @@ def _call_any(server: Any, request: Any, timeout: float | None) -> Any:
         return _call_from_thread(runtime, server, request, timeout)
     me = current_process()
     if not isinstance(server, Pid) and hasattr(server, "resolve"):
-        began = runtime.clock.now()
-        server = server.resolve(timeout)
-        if timeout is not None:
-            timeout = max(0.0, timeout - (runtime.clock.now() - began))
+        return _call_via(me, server, request, timeout)
     if runtime.is_remote(server):
         return _call_remote(me, server, request, timeout)
     target = runtime.find(server)
     if target is None:
         raise NoProcess(server, _describe(request))
     return _call_local(me, target, request, timeout)
+
+
+def _call_via(me: Process, via: Via, request: Any, timeout: float | None) -> Any:
+    """Call whoever is behind the name. One that was dead already has certainly not handled the request: its successor
+    is asked, within the same deadline."""
+    clock = me.runtime.clock
+    deadline = None if timeout is None else clock.now() + timeout
+    gone: Pid | None = None
+    while True:
+        remaining = None if deadline is None else max(0.0, deadline - clock.now())
+        pid = via.resolve(remaining, gone)
+        try:
+            return GenServer.call(pid, request, remaining)
+        except NoProcess:
+            gone = pid
 
 
 def _call_remote(me: Process, server: Any, request: Any, timeout: float | None) -> Any:
@@ -384,27 +410,32 @@ def _start(
     process = runtime.add(BEHAVIOUR, RUNNING)
     if name is not None:
         _register_first(runtime, name, process)
-    parent = me.acting_as or me
-    process.parent = parent.pid
+    parent = parent_of(process, me)
     if link:
         signals.link(parent, process.pid)
     wait = Wait(runtime.home, next(runtime.serials), scheduler, getcurrent(), timeout)
     wait.target = process
     entry = (INIT, Start(cls, args, kwargs, wait))
-    if scheduler.budget > 0 or scheduler.has_budget():
-        scheduler.budget -= 1
-        worker = scheduler.take()
-        process.greenlet = worker
-        worker.otp_process = process
-        worker.message = entry
-        scheduler.suspend(wait, worker)
-    else:
-        process.status = IDLE
-        process.enqueue(entry)
-        scheduler.suspend(wait)
+    try:
+        if scheduler.budget > 0 or scheduler.has_budget():
+            scheduler.budget -= 1
+            worker = scheduler.take()
+            process.greenlet = worker
+            worker.otp_process = process
+            worker.message = entry
+            scheduler.suspend(wait, worker)
+        else:
+            process.status = IDLE
+            process.enqueue(entry)
+            scheduler.suspend(wait)
+    except BaseException:
+        # The starter is thrown at (a gevent.Timeout, its own exit) while init runs: nobody would know of the process.
+        signals.unlink(parent, process.pid)
+        signals.exit_process(process, KILLED)
+        raise
     if wait.state == REPLIED:
         return wait.value  # type: ignore[no-any-return]
-    return _failed_start(process, parent, wait, name)
+    raise _failed_start(process, parent, wait)
 
 
 def _register_first(runtime: Runtime, name: Any, process: Process) -> None:
@@ -415,13 +446,13 @@ def _register_first(runtime: Runtime, name: Any, process: Process) -> None:
         raise
 
 
-def _failed_start(process: Process, parent: Process, wait: Wait, name: Any) -> None:
+def _failed_start(process: Process, parent: Process, wait: Wait) -> StartError:
     if wait.state == FAILED:
         error = wait.value
-        raise StartError(error.reason if isinstance(error, ProcessExit) else error) from None
+        return StartError(error.reason if isinstance(error, ProcessExit) else error)
     signals.unlink(parent, process.pid)
     signals.send_exit(parent, process.pid, KILL)
-    raise StartError(TIMEOUT)
+    return StartError(TIMEOUT)
 
 
 # -- the turn of a server --------------------------------------------------------------------------------------------
@@ -520,14 +551,15 @@ class _GenServerBehaviour:
         return self._called(process, process.server.handle_call(request, from_), from_)
 
     def _called(self, process: Process, result: Any, from_: From) -> Wait | None:
-        """Carry out what handle_call returned."""
+        """Carry out what handle_call returned. Nothing of it counts when the process was killed meanwhile."""
         kind = type(result)
+        if process.status == DEAD:
+            return None
         if kind not in _DIRECTIVES:
             return self._answer(process, from_, result)
         if kind is Reply:
-            direct = self._answer(process, from_, result.value)
-            self._after(process, result)
-            return direct
+            self._after(process, result)  # first: it can raise, and an answered caller has to be switched to
+            return self._answer(process, from_, result.value)
         if kind is Stop and type(result.reply) is not NoReply:
             # As in OTP: terminate has run when the caller gets the reply.
             self._terminate(process, result.reason)
@@ -551,8 +583,10 @@ class _GenServerBehaviour:
         return None
 
     def _directive(self, process: Process, result: Any) -> None:
-        """Carry out what a callback other than init returned."""
+        """Carry out what a callback other than init returned. Nothing of it counts when the process was killed."""
         kind = type(result)
+        if process.status == DEAD:
+            return
         if kind is NoReply:
             self._after(process, result)
         elif kind is Stop:
@@ -565,7 +599,12 @@ class _GenServerBehaviour:
             self._continue(process, result.continue_)
         elif result.timeout is not None:
             clock = process.runtime.clock
-            process.timer = clock.call_later(result.timeout, process.enqueue, (INFO, TIMEOUT))
+            process.timer = clock.call_later(result.timeout, self._time_out, process)
+
+    def _time_out(self, process: Process) -> None:
+        process.timer = None
+        if not process.mailbox:  # else a message came in time, and only waits for its turn
+            process.enqueue((INFO, TIMEOUT))
 
     def _continue(self, process: Process, token: Any) -> None:
         """Before anything else that is in the mailbox, in this very turn."""
@@ -590,6 +629,8 @@ class _GenServerBehaviour:
             server = start.cls.__new__(start.cls)
             process.server = server
             result = server.init(*start.args, **start.kwargs)
+            if result is not None and type(result) not in _DIRECTIVES:
+                result = server._take_init(result)
         except BaseException as error:
             self._not_started(process, start.wait, reason_of(error))
             interrupt_main(process.runtime, error)
@@ -599,15 +640,13 @@ class _GenServerBehaviour:
                 self._continue(process, result.token)
             return self._answer(process, (process.pid, start.wait), process.pid)
         if type(result) is Ignore:
+            direct = self._answer(process, (process.pid, start.wait), None)  # first: the end would fail the wait
             self._quietly_gone(process, NORMAL)
-            if start.wait.state == PENDING:
-                start.wait.state, start.wait.value = REPLIED, None
-                return start.wait
-        elif type(result) is Stop:
+            return direct
+        if type(result) is Stop:
             self._not_started(process, start.wait, result.reason)
         else:
-            what = f"init of {start.cls.__name__} returned {result!r:.200}; expected None, Continue, Ignore or Stop"
-            self._not_started(process, start.wait, Crash("BadReturn", what))
+            self._not_started(process, start.wait, Crash("BadReturn", _bad_init(start.cls, result)))
         return None
 
     def _not_started(self, process: Process, wait: Wait, reason: Any) -> None:
@@ -632,8 +671,11 @@ class _GenServerBehaviour:
     def _terminate(self, process: Process, reason: Any) -> None:
         try:
             process.server.terminate(reason)
-        except Exception as error:
-            log.error("%r: terminate(%r) failed: %s", process, reason, Crash.from_exception(error).traceback)
+        except BaseException as error:
+            # Whatever it is, the end goes on: what escaped here would leave a process that is neither alive nor dead.
+            if process.status != DEAD:
+                log.error("%r: terminate(%r) failed: %s", process, reason, Crash.from_exception(error).traceback)
+            interrupt_main(process.runtime, error)
 
     def _crashed(self, process: Process, error: BaseException, entry: Any) -> None:
         """A callback let something escape. In a dead process that is its Exit; else it is the end of the process."""
@@ -642,7 +684,7 @@ class _GenServerBehaviour:
         reason = reason_of(error)
         if isinstance(reason, Crash):
             self._report(process, reason, entry)
-        if process.server is not None and not isinstance(error, GreenletExit):
+        if process.server is not None:
             self._terminate(process, reason)
         signals.exit_process(process, reason)
         interrupt_main(process.runtime, error)
@@ -659,4 +701,10 @@ class _GenServerBehaviour:
 
 
 BEHAVIOUR: Final = _GenServerBehaviour()
+
+
+def _bad_init(cls: type[GenServer], result: Any) -> str:
+    return f"init of {cls.__name__} returned {result!r:.200}; expected None, Continue, Ignore or Stop"
+
+
 _ACCEPTED: Final = "expected None, NoReply(...) or Stop(reason) (from handle_call also the reply itself or Reply(...))"

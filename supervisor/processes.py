@@ -15,22 +15,25 @@ from typing import Any, Protocol, runtime_checkable
 
 from greenlet import getcurrent
 
-from supervisor import distribution, signals
+import supervisor.distribution as distribution
+import supervisor.signals as signals
 from supervisor.clock import Timer
-from supervisor.errors import Exit, NoProcess, ReceiveTimeout
+from supervisor.errors import CallTimeout, Exit, NoProcess, ProcessExit, ReceiveTimeout
 from supervisor.pids import Pid, Ref
-from supervisor.records import INFO, Process
+from supervisor.reasons import KILL, KILLED, NOPROC
+from supervisor.records import DEAD, INFO, Process, parent_of
 from supervisor.runtime import Runtime, current_process, current_runtime
-from supervisor.scheduler import Wait
+from supervisor.scheduler import FAILED, Wait
 
 
 @runtime_checkable
 class Via(Protocol):
     """A name that somebody else resolves: a registry, a hub."""
 
-    def resolve(self, timeout: float | None = 0.0) -> Pid:
+    def resolve(self, timeout: float | None = 0.0, gone: Pid | None = None) -> Pid:
         """The pid behind the name. May wait up to `timeout` seconds for one that is expected to come.
 
+        `gone`: a pid that it resolved to and that turned out to be dead; it must not be returned again.
         Raises NoProcess when there is none, CallTimeout when the expected one did not come in time.
         """
         ...
@@ -51,8 +54,7 @@ def spawn_link(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Pid:
     """`spawn` and link in one step: there is no moment in which one side can end unnoticed."""
     me = current_process()
     process = me.runtime.spawn(fn, args, kwargs)
-    process.parent = me.pid
-    signals.link(me, process.pid)
+    signals.link(parent_of(process, me), process.pid)
     return process.pid
 
 
@@ -180,6 +182,32 @@ def new_wait(runtime: Runtime, timeout: float | None) -> Wait:
     return Wait(runtime.home, next(runtime.serials), runtime.scheduler, getcurrent(), timeout)
 
 
+def await_exit(pid: Pid, timeout: float | None) -> Any:
+    """Wait until a local process has ended and return its exit reason; `noproc` if it was dead before.
+
+    Takes no message and sends none, so a server process may use it too. Raises CallTimeout after `timeout` seconds.
+    """
+    me = current_process()
+    target = me.runtime.local(pid)
+    if target is None:
+        return NOPROC
+    wait = new_wait(me.runtime, timeout)
+    wait.target = target
+    me.runtime.scheduler.suspend(wait)
+    if wait.state == FAILED and isinstance(wait.value, ProcessExit):
+        return wait.value.reason
+    raise CallTimeout(f"{pid!r} has not ended within {timeout} s")
+
+
+def give_way(me: Process) -> None:
+    """Let others, timers and I/O run, if this process has used up its share. For long work in slices."""
+    scheduler = me.runtime.scheduler
+    if not scheduler.has_budget():
+        wait = new_wait(me.runtime, None)
+        wait.reply(None)
+        scheduler.suspend(wait)
+
+
 def send_after(dest: Any, message: Any, seconds: float) -> Timer:
     """Send `message` to `dest` once `seconds` have passed on the node's clock. `cancel()` of the result prevents it.
 
@@ -208,8 +236,9 @@ def now() -> float:
 
 def link(pid: Pid) -> None:
     """Link the caller and `pid`: when one ends, the other gets an exit signal. To a dead pid: a signal `noproc`."""
-    signals.link(current_process(), pid)
-    _die_here()
+    me = current_process()
+    signals.link(me, pid)
+    die_here(me, NOPROC)
 
 
 def unlink(pid: Pid) -> None:
@@ -238,16 +267,15 @@ def exit(pid: Pid, reason: Any) -> None:
     """
     me = current_process()
     signals.send_exit(me, pid, reason)
-    _die_here(me)
+    die_here(me, KILLED if reason == KILL else reason)
 
 
-def _die_here(me: Process | None = None) -> None:
-    """Unwind the caller, if the signal was for itself."""
-    process = me if me is not None else getattr(getcurrent(), "otp_process", None)
-    if process is not None and not process.alive:
-        if process.adopted:
-            del process.greenlet.otp_process
-        raise Exit("killed")
+def die_here(me: Process, reason: Any) -> None:
+    """Unwind the caller, process `me`, if it is dead."""
+    if me.status == DEAD:
+        if me.adopted and getattr(getcurrent(), "otp_process", None) is me:
+            del getcurrent().otp_process  # type: ignore[attr-defined]  # the greenlet may become another process
+        raise Exit(reason)
 
 
 def trap_exit(flag: bool) -> bool:

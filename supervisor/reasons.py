@@ -44,4 +44,4 @@ class Crash:
 
 def is_orderly(reason: Any) -> bool:
     """Whether `reason` is a planned end (normal, shutdown): such an end is neither logged nor a transient's failure."""
-    return reason == NORMAL or reason == SHUTDOWN or isinstance(reason, Shutdown)
+    return reason in (NORMAL, SHUTDOWN) or isinstance(reason, Shutdown)

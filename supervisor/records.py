@@ -41,6 +41,16 @@ class Behaviour(Protocol):
     def take_turn(self, process: Process, entry: Any) -> Wait | None: ...
 
 
+class ActingAs:
+    """In whose name a start worker starts children, and what it has started since this was set."""
+
+    __slots__ = ("started", "supervisor")
+
+    def __init__(self, supervisor: Process) -> None:
+        self.supervisor = supervisor
+        self.started: list[Pid] = []
+
+
 class Process:
     """A process as the runtime sees it.
 
@@ -81,7 +91,7 @@ class Process:
         self.mailbox: deque[Any] | None = None
         self.greenlet: greenlet | None = None
         self.parent: Pid | None = None  # who started it: exit signals from there stop a server that traps exits
-        self.acting_as: Process | None = None  # a start worker starts children in the name of its supervisor
+        self.acting_as: ActingAs | None = None  # a start worker starts children in the name of its supervisor
         self.links: Links = ()
         self.monitors: dict[Ref, Any] | None = None  # those that this process holds: ref -> target
         self.watchers: dict[Ref, Pid] | None = None  # those that watch this process: ref -> watcher
@@ -162,6 +172,16 @@ class Process:
             self.waiters.pop(waiter, None)
             if not self.waiters:
                 self.waiters = None
+
+
+def parent_of(process: Process, starter: Process) -> Process:
+    """Note who started `process`: the starter, or the supervisor that it acts as. Returns the parent."""
+    parent = starter
+    if starter.acting_as is not None:
+        parent = starter.acting_as.supervisor
+        starter.acting_as.started.append(process.pid)
+    process.parent = parent.pid
+    return parent
 
 
 # Links are few for most processes (a parent) and many for some (a supervisor): a tuple, then a set.

@@ -47,6 +47,7 @@ class Runtime:
         self.peers: dict[str, Peer] = {}
         self.dying: deque[tuple[Process, Any]] = deque()
         self.node: Any = None  # the Node that joined this runtime to a network
+        self.services: dict[str, Any] = {}  # what upper layers keep here by name: hubs
         self.serials = itertools.count(1)
         self._homes: weakref.WeakValueDictionary[tuple[str, int], NodeId] = weakref.WeakValueDictionary()
         self._homes[(self.home.name, self.home.incarnation)] = self.home
@@ -348,8 +349,9 @@ def current_process() -> Process:
 def _when_dead(process: Process) -> Process:
     current = getcurrent()
     if process.adopted and not _forked:
-        # The greenlet outlived its life as a process (it was told to exit and caught that): it becomes another one.
-        return process.runtime.adopt(current)
+        # Its Exit is still on the way, and comes here instead. Afterwards the greenlet can become another process.
+        del current.otp_process  # type: ignore[attr-defined]
+        raise Exit(KILLED)
     if _forked:
         default_runtime()  # raises
     raise Exit(KILLED)
@@ -374,6 +376,6 @@ def _home_of(current: greenlet) -> Runtime:
     return process.runtime if process is not None else default_runtime()
 
 
-def monotonic_incarnation() -> int:
+def new_incarnation() -> int:
     """An incarnation for a node that starts: higher than that of any earlier life on this machine."""
     return time.time_ns() // 1_000_000

@@ -70,14 +70,14 @@ class Wait(Ref):
         home: NodeId,
         serial: int,
         scheduler: Scheduler,
-        waiter: greenlet,
+        waiter: greenlet | None,
         timeout: float | None,
         target: Any = None,
     ) -> None:
         self.home = home
         self.serial = serial
         self.scheduler = scheduler
-        self.greenlet: greenlet | None = waiter
+        self.greenlet = waiter
         self.timeout = timeout
         self.target = target  # who owes the answer: it learns that nobody waits any more, see `settle`
         self.state = PENDING
@@ -129,11 +129,12 @@ class Worker(greenlet):
     `gevent.Timeout` behind or used a `gevent.local` refers to it.
     """
 
-    __slots__ = ("message", "otp_process", "scheduler")
+    __slots__ = ("holds", "message", "otp_process", "scheduler")
 
     def __init__(self, scheduler: Scheduler) -> None:
         greenlet.__init__(self, None, scheduler.hub)
         self.scheduler = scheduler
+        self.holds = 0  # references by workers that switched here with a reply and are parked since, see `run`
         self.otp_process: Process | None = None
         self.message: Any = None
 
@@ -158,11 +159,17 @@ class Worker(greenlet):
             if wait is not None:
                 waiter, wait.greenlet, wait = wait.greenlet, None, None
             try:
-                if waiter is not None:
+                if waiter is None:
+                    hub.switch()
+                elif type(waiter) is Worker:
+                    # While this one is parked in `switch` its frame refers to the waiter, which may be wanted again.
+                    waiter.holds += 2
                     waiter.switch()
+                    waiter.holds -= 2
                     waiter = None
                 else:
-                    hub.switch()
+                    waiter.switch()
+                    waiter = None
             except BaseException:
                 return
 
@@ -170,12 +177,14 @@ class Worker(greenlet):
         process, message = self.otp_process, self.message
         self.message = None
         if process is None:
-            return message  # type: ignore[no-any-return]  # only `_measure_references` does this
+            return message  # type: ignore[no-any-return]  # its first turn, see `Scheduler._raise_workers`
         try:
             return process.behaviour.take_turn(process, message)  # type: ignore[union-attr]
-        except BaseException:
+        except BaseException as error:
             # Behaviours catch everything their callbacks raise; what arrives here is a bug or a late throw.
             log.exception("turn of %r failed", process)
+            if isinstance(error, KeyboardInterrupt):
+                self.scheduler.hub.handle_system_error(KeyboardInterrupt, error)
             return None
 
 
@@ -215,9 +224,15 @@ class Scheduler:
         self._chunks = _BUDGET_CHUNKS
         self._pass_began = clock.now()
         self._continue: Any = None
-        self._prepare = self.hub.loop.prepare(ref=False)
+        # The lowest priority: gevent runs its callbacks in a prepare watcher too, and a wait that begins in one of them
+        # must be armed before the loop polls (with equal priorities libev calls ours first: seen).
+        self._prepare = self.hub.loop.prepare(ref=False, priority=-2)
         self._prepare.start(self._before_poll)
+        self._nursery = greenlet(self._raise_workers, self.hub)
+        self._asker: greenlet | None = None
+        self._aside: list[Worker] = []
         self.references = self._measure_references()
+        self.hub.loop.run_callback(self._move_nursery)
 
     def close(self) -> None:
         """Stop the watchers and let the pooled greenlets go. Processes must be gone by then."""
@@ -227,42 +242,76 @@ class Scheduler:
             self._continue.stop()
             self._continue.close()
             self._continue = None
+        self._nursery.throw()  # a suspended greenlet is invisible to the collector: it would keep all of this alive
         self.pool.clear()
+        self._aside.clear()
         self._workers.clear()
 
     # -- greenlets ---------------------------------------------------------------------------------------------------
 
     def take(self) -> Worker:
-        """A worker that nobody else refers to."""
+        """A parked worker that nobody else refers to."""
         pool = self.pool
         while pool:
             worker = pool.pop()
-            if getrefcount(worker) == self.references and not getweakrefcount(worker) and not worker.__dict__:
+            alone = getrefcount(worker) == self.references + worker.holds
+            if alone and not getweakrefcount(worker) and not worker.__dict__:
                 return worker
-            self._workers.discard(worker)
-        worker = Worker(self)
-        self._workers.add(worker)
-        return worker
+            self._aside.append(worker)
+        return self._new_worker()
 
     def take_instead_of(self, worker: Worker) -> Worker:
-        """Another worker: somebody still refers to this one (or it is new, and then it serves)."""
-        if not worker:  # not started yet: the count differs because it has no frame
-            return worker
-        self._workers.discard(worker)
+        """Another worker than this one, to which somebody still refers."""
+        self._aside.append(worker)
         return self.take()
+
+    def _look_again(self) -> None:
+        """Workers that were set aside: frames that had only switched there have gone on by now; who keeps one has not."""
+        aside, self._aside = self._aside, []
+        while aside:
+            worker = aside.pop()
+            alone = getrefcount(worker) == self.references + worker.holds
+            if alone and not getweakrefcount(worker) and not worker.__dict__ and len(self.pool) < _POOL_SIZE:
+                self.pool.append(worker)
+            else:
+                self._workers.discard(worker)
+
+    def _new_worker(self) -> Worker:
+        self._asker = getcurrent()
+        self._nursery.switch()
+        self._asker = None
+        return self.pool.pop()
+
+    def _raise_workers(self) -> None:
+        """Start workers, as the body of a greenlet of their own; each parks and switches to who asked for it.
+
+        A greenlet counts its recursion from where it was started. A worker that was started in the midst of somebody's
+        recursion would have that much less for every server that it serves; so they all start here, near the bottom.
+        """
+        while True:
+            worker = Worker(self)
+            self._workers.add(worker)
+            worker.message = Wait(NodeId("", 0), 0, self, self._asker, None)
+            worker.holds += 2  # this frame, which stays in `switch`
+            worker.switch()
+            worker.holds -= 2
+
+    def _move_nursery(self) -> None:
+        """The first nursery began wherever the runtime was made; the lasting one begins in the event loop."""
+        if not self._nursery:
+            return  # closed meanwhile
+        self._nursery.throw()
+        self._nursery = greenlet(self._raise_workers, self.hub)
+        self._workers.difference_update(self.pool)
+        self.pool.clear()
 
     def _measure_references(self) -> int:
         """What `getrefcount` says in `take` of a parked worker that nobody else refers to.
 
         Measured on a real one: the count differs between versions of Python.
         """
-        first = Worker(self)
-        self._workers.add(first)
-        first.message = Wait(NodeId("", 0), 0, self, getcurrent(), None)
-        first.switch()
-        del first
-        worker = self.pool.pop()
-        references = getrefcount(worker)
+        worker = self._new_worker()
+        references = getrefcount(worker) - worker.holds
         self.pool.append(worker)
         return references
 
@@ -303,14 +352,16 @@ class Scheduler:
         ready = self._ready
         end = self.clock.now() + _SLICE_SECONDS
         count = _SLICE_ITEMS
-        while ready:
-            ready.popleft().resume()
-            count -= 1
-            if self.budget <= 0 or (count <= 0 and (self.clock.now() >= end or count <= -_SLICE_ITEMS_AT_MOST)):
-                break
-        if ready and not self._scheduled:
-            self._scheduled = True
-            self._drain_next_pass()
+        try:
+            while ready:
+                ready.popleft().resume()
+                count -= 1
+                if self.budget <= 0 or (count <= 0 and (self.clock.now() >= end or count <= -_SLICE_ITEMS_AT_MOST)):
+                    break
+        finally:  # one that failed must not hold up the others
+            if ready and not self._scheduled:
+                self._scheduled = True
+                self._drain_next_pass()
 
     def _drain_next_pass(self) -> None:
         # run_callback would come back in the same pass of the loop; a timer of zero lets the loop poll first.
@@ -367,6 +418,11 @@ class Scheduler:
         wait.greenlet = None
         self.settle(wait)
 
+    def give_way(self, wait: Wait) -> None:
+        """Let everything that is ready run before the current greenlet goes on; `wait` is a fresh one of it."""
+        wait.reply(None)
+        self.suspend(wait)
+
     def arm_waits(self) -> None:
         """Give every wait that began since the last pass its timer, and make it known to who owes the answer."""
         lazy, self.lazy[:] = self.lazy[:], []
@@ -400,8 +456,12 @@ class Scheduler:
         self.budget = _BUDGET_CHUNK
         self._chunks = _BUDGET_CHUNKS
         self._pass_began = self.clock.now()
+        if self._aside:
+            self._look_again()
         if self.lazy:
             self.arm_waits()
+            if self._ready:
+                self._drain_next_pass()  # callbacks have run in this pass: only a timer keeps the poll from blocking
 
     def run_in_loop(self, fn: Callable[..., object], *args: Any) -> None:
         """Call `fn(*args)` on the loop's greenlet; from any thread."""

@@ -7,6 +7,7 @@ the loop later and can no longer do anything in the name of the process.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,8 @@ from supervisor.pids import Pid, Ref
 from supervisor.reasons import KILL, KILLED, NOCONNECTION, NOPROC, NORMAL
 from supervisor.records import DEAD, INFO, Process, link_added, link_removed, sorted_ids
 from supervisor.scheduler import Throw
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,10 @@ def exit_process(process: Process, reason: Any) -> None:
         return
     try:
         while dying:
-            _bury(*dying[0])
+            try:
+                _bury(*dying[0])
+            except Exception:  # a bug of ours; the deaths behind it must happen all the same
+                log.exception("the end of %r (%r) was not passed on completely", *dying[0])
             dying.popleft()
     finally:
         dying.clear()

@@ -74,9 +74,10 @@ class Reference:
     def _missing(self, error: AttributeError) -> str:
         if self.module != "__main__":
             return str(error)
+        script = getattr(sys.modules["__main__"], "__file__", "interactive")
         return (
-            f"the script of this node ({getattr(sys.modules['__main__'], '__file__', 'interactive')}) does not define it; "
-            "it was defined in the sender's script. Run the same script on both nodes, or move it to a module"
+            f"the script of this node ({script}) does not define it; it was defined in the sender's script. "
+            "Run the same script on both nodes, or move it to a module"
         )
 
 

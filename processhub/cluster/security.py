@@ -19,7 +19,7 @@ import gevent
 import zmq
 from zmq.utils import z85
 
-from processhub.cluster.watching import SocketWatcher
+from processhub.cluster.watching import SocketWatcher, closing_on_error
 from supervisor.errors import SupervisorError
 
 COOKIE_VARIABLE: Final = "PROCESSHUB_COOKIE"
@@ -161,9 +161,10 @@ class ZapHandler:
         self._admitted = z85.decode(keys.client_public)
         self._refusals = RefusalLog()
         self._socket: zmq.Socket[Any] = zmq.Socket(context, zmq.REP)
-        self._socket.setsockopt(zmq.LINGER, 0)
-        self._socket.bind(_ZAP_ENDPOINT)
-        self._watcher = SocketWatcher(self._socket, self._answer_all)
+        with closing_on_error(self._socket):
+            self._socket.setsockopt(zmq.LINGER, 0)
+            self._socket.bind(_ZAP_ENDPOINT)
+            self._watcher = SocketWatcher(self._socket, self._answer_all)
 
     def close(self) -> None:
         """Stop answering: from now on every handshake of this context fails. Safe to call twice."""

@@ -28,7 +28,7 @@ class ChannelListener(Protocol):
         """The peer accepted the connection and proved that it knows the cookie: frames go through from now on."""
 
     def disconnected(self) -> None:
-        """The connection is gone; the channel tries again by itself. Comes after `connected` only, and alternates with it.
+        """The connection is gone; the channel tries again by itself. Alternates with `connected`.
 
         Frames that `send` took may or may not have arrived.
         """
@@ -50,8 +50,10 @@ class Channel(Protocol):
         """Hand a frame over to the network.
 
         Returns:
-            True: it will be sent, unless the connection is lost. Frames arrive in order, each at most once.
-            False: not now. The caller keeps the frame. On an open connection `writable` follows, without one `connected`.
+            True: it will be sent, unless the connection is lost. Frames arrive in order, each at most once. One that is
+                sent between the loss of a connection and its report may go out on the next connection.
+            False: not now. The caller keeps the frame. On an open connection `writable` follows, without one
+                `connected`.
 
         Raises:
             FrameTooLarge: it exceeds the transport's limit.
@@ -80,7 +82,7 @@ class Transport(Protocol):
         """
 
     def open(self, address: str, listener: ChannelListener) -> Channel:
-        """A channel to the node that listens at `address`, "host:port". Connects, and reconnects, in the background."""
+        """A channel to the node that listens at `address`, "host:port"; connects and reconnects in the background."""
 
     def probe(self, address: str, verdict: Callable[[bool], None]) -> None:
         """Ask whether anything listens at `address`; returns at once.

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import gevent
@@ -13,6 +14,16 @@ from zmq.utils.monitor import parse_monitor_message
 
 logger = logging.getLogger(__name__)
 _monitor_numbers = itertools.count()
+
+
+@contextlib.contextmanager
+def closing_on_error(resource: Any) -> Iterator[None]:
+    """Close `resource` if the block raises: a context whose last socket is never closed cannot be closed either."""
+    try:
+        yield
+    except BaseException:
+        resource.close()
+        raise
 
 
 class SocketWatcher:
@@ -29,7 +40,7 @@ class SocketWatcher:
         self._ready: Callable[[], None] | None = ready
         self._loop = gevent.get_hub().loop
         self._callback: Any = None
-        self._watcher = self._loop.io(socket.getsockopt(zmq.FD), 1)
+        self._watcher = self._loop.io(int(socket.getsockopt(zmq.FD)), 1)
         self._watcher.start(self._run)
         self.again()  # what came before we watched has made its edge already
 
@@ -75,11 +86,12 @@ class SocketMonitor:
         self._source = socket
         self._event = event
         endpoint = f"inproc://processhub-monitor-{next(_monitor_numbers)}"
-        socket.monitor(endpoint, events)
         self._socket: zmq.Socket[Any] = zmq.Socket(socket.context, zmq.PAIR)
-        self._socket.setsockopt(zmq.LINGER, 0)
-        self._socket.connect(endpoint)
-        self._watcher = SocketWatcher(self._socket, self._read)
+        with closing_on_error(self._socket):
+            socket.monitor(endpoint, events)
+            self._socket.setsockopt(zmq.LINGER, 0)
+            self._socket.connect(endpoint)
+            self._watcher = SocketWatcher(self._socket, self._read)
 
     def close(self) -> None:
         """No more events. Must come before the socket is closed. Safe to call twice and from `event`."""

@@ -15,8 +15,8 @@ else than what was sent.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable, Generator, Iterator, Sequence
+from enum import Enum
 from functools import partial
 from typing import Any, Final, Protocol
 
@@ -53,9 +53,7 @@ MAX_VALUE: Final = 256 * 1024 * 1024
 SLICE: Final = 64 * 1024
 """Bytes between two pauses: about 2 ms of work on small values."""
 
-_NUMBERS: Final = struct.Struct(">QQ")  # incarnation and serial behind the node's name
 _CACHED_NODES: Final = 4096
-_int_from = int.from_bytes
 _new = tuple.__new__
 
 
@@ -84,8 +82,7 @@ class Codec:
         self._homes: dict[bytes, NodeId] = {}
         self._encoders: dict[type, Encoder] = self._own_encoders()
         self._pack: Callable[[Any], bytes] = self._new_packer(64 * 1024).pack
-        self._leaves = {**wire_types.LEAVES, wire_types.PID: self._decode_pid, wire_types.REF: self._decode_ref}
-        self._hooks = Hooks(self._leaves, wire_types.TAGS)
+        self._hooks = self._hook_up()
         self._unpackb = partial(
             msgpack.unpackb, raw=False, strict_map_key=False, timestamp=3,
             ext_hook=self._hooks.ext, list_hook=self._hooks.array,
@@ -135,7 +132,7 @@ class Codec:
 
     def join(self, parts: Sequence[bytes]) -> bytes:
         """The encoding of the list of the values that `parts` encode."""
-        return self._header.pack_array_header(len(parts)) + b"".join(parts)
+        return bytes(self._header.pack_array_header(len(parts))) + b"".join(parts)
 
     def packed(self, value: Any, what: str = "value") -> Packed:
         """`value` encoded once, to be part of any number of messages. Raises as `pack` does."""
@@ -167,7 +164,7 @@ class Codec:
         except Exception as error:
             raise explain(value, what, self._pack, error) from error
         if size > self._limit:
-            raise EncodeError(f"cannot send {what}: more than the {self._limit} bytes allowed")
+            raise EncodeError(f"cannot send {what}: more bytes than the {self._limit} allowed")
 
     def unpack_slices(self, data: bytes, slice_bytes: int = SLICE) -> Generator[None, None, Any]:
         """Decode a large value with a pause, a `yield`, after every `slice_bytes`; the generator returns the value.
@@ -186,7 +183,7 @@ class Codec:
 
     def assembler(self, limit: int | None = None) -> Assembler:
         """A decoder for a value that arrives in chunks of at most `limit` bytes in all."""
-        return Assembler(Hooks(self._leaves, wire_types.TAGS), min(limit or self._limit, self._limit))
+        return Assembler(self._hook_up(), min(limit or self._limit, self._limit))
 
     def forget(self) -> None:
         """Drop what is cached about nodes. To be called when this node's own name or incarnation has changed."""
@@ -222,8 +219,10 @@ class Codec:
         encode = self._encoders.get(kind) or wire_types.ENCODERS.get(kind)  # registered since this codec was made
         if encode is not None:
             return encode
-        if issubclass(kind, wire_types.Enum):
+        if issubclass(kind, Enum):
             return wire_types.enum_member
+        if issubclass(kind, Ref):  # what waits for an answer is a Ref with more to it; the other node needs the Ref
+            return self._encoders.setdefault(kind, self._encoders[Ref])
         return wire_types.named if is_nameable(obj) else None
 
     def _encode_set(self, tag: ExtType, items: set[Any] | frozenset[Any]) -> list[Any]:
@@ -233,7 +232,7 @@ class Codec:
     def _encode_id(self, code: int, value: Pid | Ref) -> ExtType:
         home = value.home
         prefix = self._prefixes.get((home.name, home.incarnation)) or self._prefix(home)
-        return _new(ExtType, (code, prefix + value.serial.to_bytes(8, "big")))  # type: ignore[type-var]
+        return _new(ExtType, (code, prefix + value.serial.to_bytes(8, "big")))
 
     def _prefix(self, home: NodeId) -> bytes:
         if len(self._prefixes) >= _CACHED_NODES:
@@ -244,20 +243,14 @@ class Codec:
 
     # -- decoding
 
-    def _decode_pid(self, data: bytes) -> Pid:
-        home = self._homes.get(data[:-8]) or self._home(data)
-        return Pid(home, _int_from(data[-8:], "big"))
+    def _hook_up(self) -> Hooks:
+        return Hooks(wire_types.LEAVES, wire_types.TAGS, self._homes, self._home)
 
-    def _decode_ref(self, data: bytes) -> Ref:
-        home = self._homes.get(data[:-8]) or self._home(data)
-        return Ref(home, _int_from(data[-8:], "big"))
-
-    def _home(self, data: bytes) -> NodeId:
-        if len(data) <= _NUMBERS.size:
+    def _home(self, prefix: bytes) -> NodeId:
+        if len(prefix) <= 8:
             raise DecodeError("a pid or ref without a node")
-        incarnation, _serial = _NUMBERS.unpack(data[-_NUMBERS.size :])
-        home = self._nodes.node_id(data[: -_NUMBERS.size].decode(), incarnation)
+        home = self._nodes.node_id(prefix[:-8].decode(), int.from_bytes(prefix[-8:], "big"))
         if len(self._homes) >= _CACHED_NODES:
             self._homes.clear()
-        self._homes[data[:-8]] = home
+        self._homes[prefix] = home
         return home

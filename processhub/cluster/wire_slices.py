@@ -7,11 +7,14 @@ from typing import Any, Final
 
 import msgpack
 
-from processhub.cluster.wire_types import DecodeError, Encoder, Tag
+from processhub.cluster.wire_types import FIELD_NAMES, PID, REF, TAGS, TUPLE, DecodeError, Encoder, Tag
 from supervisor.errors import EncodeError
+from supervisor.pids import NodeId, Pid, Ref
 
 # About as many values as encode in half a millisecond.
 _NODES_AT_ONCE: Final = 2_000
+_TUPLE: Final = TAGS[TUPLE]
+_int_from = int.from_bytes
 
 
 def pack_in_slices(
@@ -72,11 +75,8 @@ def _weight(value: Any) -> int:
             if count + len(stack) + len(item) > _NODES_AT_ONCE:
                 return _NODES_AT_ONCE + 1
             stack.extend(item)
-        elif kind not in (int, str, bytes, float, bool, type(None)):
-            # A registered object may hold anything: looked into by `_open`, which its encoder makes cheap.
-            names = getattr(item, "__dict__", None)
-            if type(names) is dict and count + len(stack) + len(names) <= _NODES_AT_ONCE:
-                stack.extend(names.values())
+        elif kind in FIELD_NAMES:
+            stack.extend(getattr(item, name) for name in FIELD_NAMES[kind])
     return count
 
 
@@ -114,19 +114,40 @@ class Hooks:
     """What msgpack calls for each extension value and each array. One for each decoder.
 
     `open_tags` counts the tags that no array has used yet: a tag anywhere but in front of an array is malformed.
+
+    Args:
+        leaves, tags: the decoders by code.
+        homes: the nodes seen, by their encoding; `home` adds one, or raises.
     """
 
-    __slots__ = ("_leaves", "_tags", "open_tags")
+    __slots__ = ("_home", "_homes", "_leaves", "_tags", "open_tags")
 
-    def __init__(self, leaves: dict[int, Callable[[bytes], Any]], tags: dict[int, Tag]) -> None:
+    def __init__(
+        self,
+        leaves: dict[int, Callable[[bytes], Any]],
+        tags: dict[int, Tag],
+        homes: dict[bytes, NodeId],
+        home: Callable[[bytes], NodeId],
+    ) -> None:
         self._leaves = leaves
         self._tags = tags
+        self._homes = homes
+        self._home = home
         self.open_tags = 0
 
     def ext(self, code: int, data: bytes) -> Any:
+        """Decode an extension value; a tag decodes to itself."""
+        if code == TUPLE:
+            self.open_tags += 1
+            return _TUPLE
+        if code == PID:
+            return Pid(self._homes.get(data[:-8]) or self._home(data[:-8]), _int_from(data[-8:], "big"))
+        if code == REF:
+            return Ref(self._homes.get(data[:-8]) or self._home(data[:-8]), _int_from(data[-8:], "big"))
         decode = self._leaves.get(code)
-        if decode is not None:
-            return decode(data)
+        return decode(data) if decode is not None else self._tag(code)
+
+    def _tag(self, code: int) -> Tag:
         tag = self._tags.get(code)
         if tag is None:
             raise DecodeError(f"unknown extension type {code}")
@@ -134,11 +155,12 @@ class Hooks:
         return tag
 
     def array(self, items: list[Any]) -> Any:
+        """Build the composite whose tag comes first; other arrays are lists."""
         if items and type(items[0]) is Tag:
             self.open_tags -= 1
             tag = items[0]
             del items[0]
-            return tag.build(items)
+            return tuple(items) if tag is _TUPLE else tag.build(items)
         return items
 
 

@@ -1,9 +1,9 @@
 """How each type looks on the wire: msgpack extension types for leaves, tagged arrays for what contains other values.
 
-A *leaf* (Pid, datetime, big int, ...) is one extension value. A *composite* (tuple, set, Crash, a registered class) is
-an array whose first element is a tag, an extension value that nothing else encodes to. Rejected: an extension value with
-the packed contents inside. It nests one decoder call in another (40 KB of C stack each), and a large tuple could not
-be decoded in slices.
+A *leaf* (Pid, datetime, big int, ...) is one extension value. A *composite* (tuple, set, Crash, a registered class)
+is an array whose first element is a tag, an extension value that nothing else encodes to. Rejected: an extension value
+with the packed contents inside. It nests one decoder call in another (40 KB of C stack each), and a large tuple could
+not be decoded in slices.
 """
 
 from __future__ import annotations
@@ -11,9 +11,8 @@ from __future__ import annotations
 import dataclasses
 import struct
 from collections.abc import Callable, Sequence
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
-from enum import Enum
 from functools import partial
 from operator import attrgetter
 from typing import Any, Final
@@ -36,6 +35,7 @@ LAST_CODE: Final = 119
 
 # Sets of more elements are sent as they iterate: sorting a million would hold the loop.
 _SORT_AT_MOST: Final = 10_000
+_MICROSECOND: Final = timedelta(microseconds=1)
 _DELTA: Final = struct.Struct(">iii")
 
 
@@ -70,11 +70,12 @@ TAGS: dict[int, Tag] = {}
 ENCODERS: dict[type, Encoder] = {}
 FIELD_NAMES: dict[type, tuple[str, ...]] = {}
 _new = tuple.__new__  # ExtType's own __new__ checks its arguments, which costs as much as the rest
+_TUPLE_TAG = ExtType(TUPLE, b"\0")
 
 
 def leaf(code: int, data: bytes) -> ExtType:
     """An extension value, without ExtType's checks."""
-    return _new(ExtType, (code, data))  # type: ignore[type-var, return-value]
+    return _new(ExtType, (code, data))
 
 
 def register(
@@ -179,15 +180,17 @@ def _decode_member(data: bytes) -> Any:
 
 
 def _encode_iso(code: int, value: datetime | time) -> ExtType:
-    # isoformat leaves out `fold`, which tells the two hours of a clock change apart.
-    return leaf(code, (value.isoformat() + ("~" if value.fold else "")).encode())
+    # isoformat leaves out `fold`, which tells the two hours of a clock change apart, and fromisoformat takes an offset
+    # of microseconds for UTC: both go in fields of their own.
+    offset = value.utcoffset()
+    text = f"{value.replace(tzinfo=None).isoformat()}|{value.fold}"
+    return leaf(code, (text if offset is None else f"{text}|{offset // _MICROSECOND}").encode())
 
 
 def _decode_iso(kind: Any, data: bytes) -> Any:
-    text = data.decode("ascii")
-    if text.endswith("~"):
-        return kind.fromisoformat(text[:-1]).replace(fold=1)
-    return kind.fromisoformat(text)
+    text, fold, *offset = data.decode("ascii").split("|")
+    zone = timezone(timedelta(microseconds=int(*offset))) if offset else None
+    return kind.fromisoformat(text).replace(fold=int(fold), tzinfo=zone)
 
 
 def _decode_delta(data: bytes) -> timedelta:
@@ -228,7 +231,7 @@ ENCODERS.update(
         UUID: lambda value: leaf(UUID_, value.bytes),
         Reference: _encode_reference,
         Packed: lambda value: leaf(PACKED, value.data),
-        tuple: _composite(TUPLE, lambda value: value),
+        tuple: lambda value: [_TUPLE_TAG, *value],
     }
 )
 TAGS[TUPLE] = Tag(TUPLE, tuple)

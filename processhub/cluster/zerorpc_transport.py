@@ -1,9 +1,5 @@
 """The transport on zerorpc: a Puller takes the frames of all peers, a Pusher brings frames to each of them.
 
-The sockets, the context and the event format are zerorpc's: a frame is the event `frame` with one bytes argument. Its
-greenlets are not used. Its receiver ends for good at the first malformed message, and a loop watcher that reads
-the socket is also two to three times faster.
-
 Connections are encrypted and authenticated with CURVE (see `security`). ZeroMQ reconnects by itself; its monitor tells
 what happens. ZeroMQ's heartbeats run in its own thread, so a node whose loop is busy is told apart from a dead one.
 """
@@ -18,26 +14,20 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import gevent
-import msgpack
 import zerorpc
 import zmq
-from gevent import monkey, socket
+from gevent import monkey
 
-from processhub.cluster.security import Keys, RefusalLog, ZapHandler, derive_keys, secure_client, secure_server
+from processhub.cluster.addresses import bindable, is_listened_on, split
+from processhub.cluster.frame_sockets import FramePuller, FramePusher, socket_options
+from processhub.cluster.security import ZapHandler, derive_keys
 from processhub.cluster.transport import ChannelListener, FrameTooLarge, ListenError
-from processhub.cluster.watching import SocketMonitor, SocketWatcher
+from processhub.cluster.watching import SocketMonitor, SocketWatcher, closing_on_error
 
 MAX_FRAME: Final = 4 * 1024 * 1024
 """Bytes of a frame. Larger ones would hold back heartbeats on a slow line: 4 MiB in 5 s need 7 Mbit/s."""
 
-_EVENT: Final = "frame"
-_OVERHEAD: Final = 1024  # for the event around a frame
-_FRAMES_PER_TURN: Final = 100
-_LINGER: Final = 100  # milliseconds that frames taken may still need after a close
-_RECONNECT: Final = (50, 1000)  # milliseconds: the first pause, and the longest
 _REFUSED_PAUSE: Final = 1.0
-_HANDSHAKE: Final = 30_000  # milliseconds; long, for the peer's loop answers ZAP and may be busy
-_PROBE_TIMEOUT: Final = 0.5
 
 _FAILED: Final = (
     zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
@@ -75,14 +65,14 @@ class ZerorpcTransport:
         self.address: str | None = None
         self._keys = derive_keys(cookie)
         self._max_frame = max_frame
-        self._options = _options(max_frame, queue_frames, heartbeat, heartbeat_timeout)
+        self._options = socket_options(max_frame, queue_frames, heartbeat, heartbeat_timeout)
         self._context = zerorpc.Context()
         self._thread = _thread()
         self._closed = False
         self._zap: ZapHandler | None = None
         self._puller: FramePuller | None = None
         self._channels: dict[PusherChannel, None] = {}
-        self._probes: dict[gevent.Greenlet[..., Any], None] = {}
+        self._probes: dict[Any, Callable[[bool], None]] = {}
 
     @property
     def malformed(self) -> int:
@@ -93,37 +83,35 @@ class ZerorpcTransport:
         self._check()
         if self._puller is not None:
             raise ListenError(f"already listening on {self.address}")
-        endpoint = f"tcp://{_bindable(address)}"
-        zap = ZapHandler(self._context, self._keys)
+        endpoint = f"tcp://{bindable(address)}"
+        # Kept when the address turns out wrong: its name is free again only some time after it is closed.
+        self._zap = self._zap or ZapHandler(self._context, self._keys)
         puller = FramePuller(self._context, self._keys, self._options, self._max_frame, receive)
-        try:
-            puller.bind(endpoint)
-        except (zmq.ZMQError, OSError) as error:
-            puller.close()
-            zap.close()
-            raise ListenError(error.errno, f"cannot listen on {address}: {error}") from error
-        self._zap, self._puller = zap, puller
+        with closing_on_error(puller):
+            puller.allow_ipv6("[" in address)
+            try:
+                puller.bind(endpoint)
+            except zmq.ZMQError as error:
+                raise ListenError(error.errno, f"cannot listen on {address}: {error}") from error
+        self._puller = puller
         self.address = puller.last_endpoint.removeprefix("tcp://")
 
     def open(self, address: str, listener: ChannelListener) -> PusherChannel:
-        """See `Transport.open`."""
+        """See `Transport.open`. Raises ValueError for an address that is no "host:port"."""
         self._check()
+        split(address)
         pusher = FramePusher(self._context, self._keys, self._options, address)
-        channel = PusherChannel(pusher, listener, self._max_frame, self._thread, self._forget)
+        with closing_on_error(pusher):
+            channel = PusherChannel(pusher, listener, self._max_frame, self._thread, self._forget)
         self._channels[channel] = None
         return channel
 
     def probe(self, address: str, verdict: Callable[[bool], None]) -> None:
         """See `Transport.probe`. Opens a plain TCP connection and closes it."""
         self._check()
-        greenlet = gevent.spawn(_probe, address)
-        self._probes[greenlet] = None
-
-        def report(done: gevent.Greenlet[..., Any]) -> None:
-            if self._probes.pop(greenlet, done) is None:
-                verdict(bool(done.value))
-
-        greenlet.link(report)
+        greenlet = gevent.spawn(is_listened_on, address)
+        self._probes[greenlet] = verdict
+        greenlet.link(self._report)  # runs on the loop
 
     def close(self) -> None:
         """See `Transport.close`. May hold the loop for a tenth of a second, while frames already taken go out."""
@@ -131,8 +119,8 @@ class ZerorpcTransport:
             return
         self._check()
         self._closed = True
-        for greenlet in list(self._probes):
-            del self._probes[greenlet]
+        probes, self._probes = list(self._probes), {}
+        for greenlet in probes:
             greenlet.kill(block=False)
         for channel in list(self._channels):
             channel.close()
@@ -142,6 +130,11 @@ class ZerorpcTransport:
             self._zap.close()
         self._context.term()
 
+    def _report(self, probe: Any) -> None:
+        verdict = self._probes.pop(probe, None)
+        if verdict is not None:
+            verdict(probe.value is not False)  # None: it failed
+
     def _forget(self, channel: PusherChannel) -> None:
         self._channels.pop(channel, None)
 
@@ -149,110 +142,6 @@ class ZerorpcTransport:
         _check_thread(self._thread)
         if self._closed:
             raise RuntimeError("the transport is closed")
-
-
-class FramePuller(zerorpc.Puller):  # type: ignore[misc]
-    """A zerorpc Puller whose receiver is a loop watcher: it survives anything that a peer sends."""
-
-    def __init__(
-        self,
-        context: Any,
-        keys: Keys,
-        options: dict[int, int],
-        max_frame: int,
-        receive: Callable[[bytes], None],
-    ) -> None:
-        super().__init__({}, context=context)
-        self.malformed = 0
-        self._receive = receive
-        self._max_frame = max_frame
-        self._socket = _take_over(self._events, options)
-        secure_server(self._socket, keys)
-        self._refusals = RefusalLog()
-        self._monitor = SocketMonitor(self._socket, zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL, self._peer_failed)
-        self._watcher = SocketWatcher(self._socket, self._read)
-
-    @property
-    def last_endpoint(self) -> str:
-        endpoint: bytes = self._socket.getsockopt(zmq.LAST_ENDPOINT)
-        return endpoint.rstrip(b"\0").decode()
-
-    def close(self) -> None:
-        """Stop listening. Safe to call twice and from `receive`."""
-        self._watcher.close()
-        self._monitor.close()
-        self._socket.close(0)
-
-    def _read(self) -> None:
-        recv, unpackb = self._socket.recv, msgpack.unpackb
-        for _ in range(_FRAMES_PER_TURN):
-            if self._socket.closed:
-                return
-            try:
-                message = recv(zmq.NOBLOCK)
-            except zmq.Again:
-                return
-            try:
-                _header, name, (frame,) = unpackb(message, raw=False, strict_map_key=False)
-            except Exception as error:
-                self._drop(f"no event: {error!r}")
-                continue
-            if name != _EVENT or type(frame) is not bytes or len(frame) > self._max_frame:
-                self._drop("no frame, or one that is too large")
-                continue
-            self._deliver(frame)
-        self._watcher.again()  # a busy peer must not hold the loop
-
-    def _deliver(self, frame: bytes) -> None:
-        try:
-            self._receive(frame)
-        except Exception:
-            logger.exception("the receiver of frames failed; the frame is lost")
-
-    def _drop(self, why: str) -> None:
-        self.malformed += 1
-        if self.malformed == 1:
-            logger.warning("dropped a malformed message of a peer (%s); further ones are only counted", why)
-
-    def _peer_failed(self, _kind: int, code: int, address: str) -> None:
-        self._refusals.note(address, f"its handshake is not ours (code {code:#x})")
-
-
-class FramePusher(zerorpc.Pusher):  # type: ignore[misc]
-    """A zerorpc Pusher that sends at once or not at all, to one address."""
-
-    def __init__(self, context: Any, keys: Keys, options: dict[int, int], address: str) -> None:
-        super().__init__(context=context)
-        self.endpoint = f"tcp://{address}"
-        self.socket = _take_over(self._events, options)
-        secure_client(self.socket, keys)
-        if "[" in address:
-            self.socket.setsockopt(zmq.IPV6, 1)
-        self._pack = msgpack.Packer(use_bin_type=True).pack
-        self._new_id = context.new_msgid
-
-    def __getattr__(self, name: str) -> Any:
-        raise AttributeError(name)  # zerorpc takes any name for a remote method
-
-    def push(self, frame: bytes) -> bool:
-        """Send without blocking; False if it cannot be done now."""
-        event = self._pack(({"message_id": self._new_id(), "v": 3}, _EVENT, (frame,)))
-        try:
-            self.socket.send(event, zmq.NOBLOCK)
-        except zmq.Again:
-            return self.is_writable() and self._push_again(event)
-        return True
-
-    def is_writable(self) -> bool:
-        """Whether a frame can be sent. Asking makes ZeroMQ look at its news, which a send does only now and then."""
-        return bool(self.socket.getsockopt(zmq.EVENTS) & zmq.POLLOUT)
-
-    def _push_again(self, event: bytes) -> bool:
-        try:
-            self.socket.send(event, zmq.NOBLOCK)
-        except zmq.Again:
-            return False
-        return True
 
 
 class PusherChannel:
@@ -276,8 +165,10 @@ class PusherChannel:
         self._in_handshake = False
         self._retry: Any = None
         self._monitor = SocketMonitor(pusher.socket, _CLIENT_EVENTS, self._event)
-        self._watcher = SocketWatcher(pusher.socket, self._maybe_writable)
-        pusher.connect(pusher.endpoint)
+        with closing_on_error(self._monitor):
+            self._watcher = SocketWatcher(pusher.socket, self._maybe_writable)
+            with closing_on_error(self._watcher):
+                pusher.connect(pusher.endpoint)
 
     def send(self, frame: bytes) -> bool:
         """See `Channel.send`. False on a closed channel."""
@@ -300,11 +191,10 @@ class PusherChannel:
         _check_thread(self._thread)
         self._listener = None
         self._is_up = False
-        if self._retry is not None:
-            self._retry.close()
+        self._stop_retry()
         self._watcher.close()
         self._monitor.close()
-        self._pusher.socket.close(_LINGER)
+        self._pusher.socket.close()
         self._on_close(self)
 
     def _maybe_writable(self) -> None:
@@ -352,13 +242,17 @@ class PusherChannel:
         """ZeroMQ would try again every 50 ms, for the TCP connection did succeed."""
         with contextlib.suppress(zmq.ZMQError):
             self._pusher.disconnect(self._pusher.endpoint)
-        if self._retry is None:
-            self._retry = gevent.get_hub().loop.timer(_REFUSED_PAUSE)
+        self._retry = gevent.get_hub().loop.timer(_REFUSED_PAUSE)
         self._retry.start(self._try_again)
 
     def _try_again(self) -> None:
-        self._retry.stop()
+        self._stop_retry()
         self._pusher.connect(self._pusher.endpoint)
+
+    def _stop_retry(self) -> None:
+        if self._retry is not None:
+            self._retry.close()
+            self._retry = None
 
     def _tell(self, what: str, *args: str) -> None:
         if self._listener is None:
@@ -367,67 +261,6 @@ class PusherChannel:
             getattr(self._listener, what)(*args)
         except Exception:
             logger.exception("%s of a channel's listener failed", what)
-
-
-def _options(max_frame: int, queue_frames: int, heartbeat: float, heartbeat_timeout: float) -> dict[int, int]:
-    return {
-        zmq.IMMEDIATE: 1,  # queue for open connections only
-        zmq.LINGER: _LINGER,
-        zmq.SNDHWM: queue_frames,
-        zmq.RCVHWM: queue_frames,
-        zmq.MAXMSGSIZE: max_frame + _OVERHEAD,
-        zmq.RECONNECT_IVL: _RECONNECT[0],
-        zmq.RECONNECT_IVL_MAX: _RECONNECT[1],
-        zmq.HANDSHAKE_IVL: _HANDSHAKE,
-        # Both sides ask for signs of life, so the time-to-live that one side can impose on the other is not needed.
-        zmq.HEARTBEAT_IVL: int(heartbeat * 1000),
-        zmq.HEARTBEAT_TIMEOUT: int(heartbeat_timeout * 1000),
-    }
-
-
-def _take_over(events: Any, options: dict[int, int]) -> zmq.Socket[Any]:
-    """The socket of a zerorpc object, free of zerorpc's own greenlet and watcher, with our options set."""
-    for worker in (events._send, events._recv):
-        task = getattr(worker, "_send_task", None) or getattr(worker, "_recv_task", None)
-        if task is not None:
-            task.kill(block=False)  # it has not begun to run: nothing is left of it
-    events._send = events._recv = None
-    held: zmq.Socket[Any] = events._socket
-    watcher = held.__dict__["_state_event"]
-    watcher.stop()
-    watcher.close()
-    held.__dict__["_state_event"] = None
-    for option, value in options.items():
-        held.setsockopt(option, value)
-    return held
-
-
-def _probe(address: str) -> bool:
-    try:
-        with gevent.Timeout(_PROBE_TIMEOUT, OSError):
-            socket.create_connection(_split(address)).close()
-    except OSError as error:
-        return error.errno != errno.ECONNREFUSED
-    return True
-
-
-def _split(address: str) -> tuple[str, int]:
-    host, _, port = address.rpartition(":")
-    try:
-        return host.strip("[]"), int(port)
-    except ValueError:
-        raise ListenError(errno.EINVAL, f"{address!r} is no host:port") from None
-
-
-def _bindable(address: str) -> str:
-    """The address with its host as a number: ZeroMQ binds to no other."""
-    host, port = _split(address)
-    if host in ("*", "") or ":" in host:
-        return address
-    try:
-        return f"{socket.gethostbyname(host)}:{port}"
-    except OSError as error:
-        raise ListenError(error.errno, f"cannot listen on {address}: {error}") from error
 
 
 def _check_thread(thread: int) -> None:

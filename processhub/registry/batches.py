@@ -7,16 +7,17 @@ with the version that they follow. A `Chunk` is a piece of a snapshot. Both have
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby, repeat
+from itertools import chain, groupby, repeat
 from typing import Any, NamedTuple
 
 from processhub.registry import columns
 from processhub.registry.clocks import Retired, Vector
 from processhub.registry.columns import MalformedBatch, Wire, check, integer, name, sequence, unpack, unpack_integers
 from processhub.registry.operations import ALL_REGISTERS, Op, make_op
-from processhub.registry.presence import LEAVING, STATES, Row, RowOp, Version, make_row
+from processhub.registry.placements import STATES, make_row
+from processhub.registry.presence import RowOp, Version
 
 MAX_PER_MESSAGE = 1_000_000
 """Operations or rows in one message. (The number of child ids, which are always there one by one, bounds the rest.)"""
@@ -38,22 +39,41 @@ class RowOps(NamedTuple):
 
 @dataclass(slots=True)
 class Batch:
-    """Operations of one or more actors, and presence changes of the sender."""
+    """Operations of one or more actors, and presence changes of the sender.
+
+    Invariant: the operations of a run are of one actor, and their sequences follow one another.
+    """
 
     sender: str
-    ops: list[Op] = field(default_factory=list)
+    runs: list[list[Op]] = field(default_factory=list)
     rows: RowOps | None = None
 
-    def __len__(self) -> int:
-        return len(self.ops) + (len(self.rows.items) if self.rows else 0)
+    @classmethod
+    def of(cls, sender: str, ops: Iterable[Op], rows: RowOps | None = None) -> Batch:
+        """A batch of operations in any order."""
+        numbered = groupby(enumerate(ops), lambda item: (item[1][0], item[1][1], item[1][2] - item[0]))
+        return cls(sender, [[op for _, op in run] for _, run in numbered], rows)
 
-    def runs(self) -> Iterator[list[Op]]:
-        """The operations in runs of one actor, in their order."""
-        for _, run in groupby(self.ops, lambda op: (op[0], op[1])):
-            yield list(run)
+    @property
+    def ops(self) -> list[Op]:
+        return list(chain.from_iterable(self.runs))
+
+    def __len__(self) -> int:
+        return sum(map(len, self.runs)) + (len(self.rows.items) if self.rows else 0)
+
+    def pieces(self, size: int) -> Iterator[Batch]:
+        """The same in batches of at most `size` children, made one by one: for a receiver's loop, and bounded frames.
+
+        The operation and the row of a child stay together where each has one, as in a burst of starts.
+        """
+        ops, rows = self.ops, self.rows.items if self.rows else []
+        for start in range(0, max(len(ops), len(rows)), size):
+            some = rows[start : start + size]
+            changes = self.rows._replace(base=self.rows.base + start, items=some) if self.rows and some else None
+            yield Batch.of(self.sender, ops[start : start + size], changes)
 
     def to_wire(self) -> Wire:
-        runs = [_pack_run(run) for run in self.runs()]
+        runs = [_pack_run(run) for run in self.runs]
         ids = runs[0][3] if len(runs) == 1 else None
         return [_BATCH, self.sender, runs, _pack_row_ops(self.rows, ids) if self.rows else None]
 
@@ -95,19 +115,18 @@ def decode(wire: Wire) -> Batch | Chunk:
     try:
         kind, sender, *rest = sequence(wire)
         check(type(kind) is int, "unknown kind of message")
-        return _READERS[kind](name(sender), *rest)
+        read = _READERS[kind]
+        return read(name(sender), *rest)
     except MalformedBatch:
         raise
-    except (TypeError, ValueError, LookupError, OverflowError) as error:
+    except (TypeError, ValueError, LookupError, OverflowError, RecursionError) as error:
         raise MalformedBatch(f"no batch: {error}") from error
 
 
-def _read_batch(sender: str, runs: Wire, rows: Wire) -> Batch:
-    ops: list[Op] = []
-    for run in sequence(runs):
-        ops += _unpack_run(run)
-    ids = [op[4] for op in ops] if len(runs) == 1 else None
-    return Batch(sender, ops, _unpack_row_ops(sender, rows, ids) if rows is not None else None)
+def _read_batch(sender: str, packed: Wire, rows: Wire) -> Batch:
+    runs = list(map(_unpack_run, sequence(packed)))
+    ids = [op[4] for op in runs[0]] if len(runs) == 1 else None
+    return Batch(sender, runs, _unpack_row_ops(sender, rows, ids) if rows is not None else None)
 
 
 def _read_children(sender: str, place: Wire, header: Wire, content: Wire) -> Chunk:
@@ -126,7 +145,7 @@ def _read_rows(sender: str, place: Wire, header: Wire, table: Wire, content: Wir
     return Chunk(sender, stream, index, total, name(table), version, items)
 
 
-_READERS = {_BATCH: _read_batch, _CHILDREN: _read_children, _ROWS: _read_rows}
+_READERS: dict[int, Callable[..., Batch | Chunk]] = {_BATCH: _read_batch, _CHILDREN: _read_children, _ROWS: _read_rows}
 
 
 def _unpack_place(wire: Wire) -> tuple[tuple[int, int], int, int]:
@@ -139,7 +158,8 @@ def _unpack_place(wire: Wire) -> tuple[tuple[int, int], int, int]:
 
 
 def _pack_run(ops: Sequence[Op]) -> list[Wire]:
-    nodes, incarnations, sequences, stamps, ids, registers, specs, metadata, placement, replaces = zip(*ops, strict=True)
+    fields = zip(*ops, strict=True)
+    nodes, incarnations, sequences, stamps, ids, registers, specs, metadata, placement, replaces = fields
     return [
         nodes[0],
         incarnations[0],
@@ -242,7 +262,7 @@ _DROPPED_FIELDS = (None, "", 0, None)
 
 
 def _pack_rows(items: Sequence[RowOp], ids_of_run: list[str] | None) -> Wire:
-    """Ids are left out where they are those of the run beside it: a start writes an operation and a row for each child."""
+    """Ids are left out where they are those of the run beside it: a start writes an operation and a row for each."""
     if not items:
         return None
     ids: Any
@@ -315,6 +335,3 @@ def unpack_vector(wire: Wire) -> Vector:
 def _unpack_version(wire: Wire) -> Version:
     incarnation, counter = sequence(wire, 2)
     return Version(integer(incarnation, 1), integer(counter))
-
-
-__all__ = ["LEAVING", "Batch", "Chunk", "MalformedBatch", "RegistryVector", "Row", "RowOps", "decode"]

@@ -1,8 +1,8 @@
 """Dots, version vectors and the hybrid logical clock: what orders the operations of many writers.
 
-A *dot* names one operation: (node, hub incarnation, sequence). The operations of one incarnation are numbered 1, 2, 3...
-and applied in that order, so a *vector*, the last applied sequence of every incarnation, says exactly which operations a
-map was made from. Equal vectors mean equal maps, and a vector is small whatever the size of the map.
+A *dot* names one operation: (node, hub incarnation, sequence). The operations of one incarnation are numbered 1, 2, 3
+and so on and applied in that order, so a *vector*, the last applied sequence of every incarnation, says exactly which
+operations a map was made from. Equal vectors mean equal maps, and a vector is small whatever the size of the map.
 
 Restarts would let it grow, since each brings a new incarnation. So an old one *retires*: once all members applied the
 same operations of it, its entry is folded into two numbers per node name, the highest `retired` incarnation and a
@@ -46,7 +46,7 @@ class Dot(NamedTuple):
 
 
 class Retired(NamedTuple):
-    """What was folded for one node name: the highest incarnation, and a digest of every (incarnation, last sequence)."""
+    """What was folded of one node name: the highest incarnation, and a digest of all (incarnation, last sequence)."""
 
     incarnation: int
     digest: int

@@ -17,7 +17,7 @@ from processhub.registry.clocks import Actor
 from processhub.registry.operations import ALL_REGISTERS, Replaced, SpecRecord, make_spec_record
 
 Wire = Any
-"""Plain values: None, bool, int, float, str, bytes, list, tuple, dict; and whatever the caller's pids and values are."""
+"""Plain values: None, bool, int, float, str, bytes, list, tuple, dict; and whatever pids and values are."""
 
 MAX_INT = 2**63 - 1
 _EACH, _ALL, _RECORDS = 0, 1, 2
@@ -167,7 +167,7 @@ def _interned(template: Any) -> Any:
 
 @lru_cache(maxsize=4096)
 def _first_equal(key: Hashable, template: Any) -> Any:
-    """One object for equal templates, though each batch brings its own copy: children started one by one share it too."""
+    """One object for equal templates: each batch brings its own copy, and children started one by one share it too."""
     return template
 
 

@@ -1,0 +1,235 @@
+"""`ProcessHub`: every public function of a hub. Each is thin; the work is in `processhub.hub`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, overload
+
+from greenlet import getcurrent
+
+from processhub.hub.config import HubConfig
+from processhub.hub.errors import HubNotAlive
+from processhub.hub.future import Future
+from processhub.hub.hub import Hub
+from processhub.hub.initializer import start_initializer, start_observer
+from processhub.hub.messages import CONFIG
+from processhub.hub.observing import config_from_wire
+from processhub.hub.results import StartResult, StopResult
+from processhub.hub.settling import await_settled
+from processhub.hub.starting import StartOptions, start_children
+from processhub.hub.stopping import StopOptions, stop_children
+from processhub.hub.via import HubVia
+from supervisor.child_spec import ChildSpec
+from supervisor.errors import ProcessExit
+from supervisor.gen_server import GenServer
+from supervisor.pids import Pid
+from supervisor.runtime import current_runtime
+from supervisor.supervisors import Supervisor
+
+
+class ChildInfo(NamedTuple):
+    """What the registry knows of one child: its spec, its copies by node, its metadata, the state of each copy."""
+
+    spec: ChildSpec
+    nodes: dict[str, Pid]
+    metadata: dict[str, Any]
+    states: dict[str, str]
+
+
+def _hub(hub_id: str) -> Hub:
+    """The hub on this node. Raises HubNotAlive."""
+    runtime = current_runtime()
+    hub: Hub | None = runtime.services.get(hub_id)
+    if hub is None or hub.initializer is None or runtime.local(hub.initializer) is None:
+        raise HubNotAlive(hub_id)
+    return hub
+
+
+@dataclass(frozen=True)
+class ProcessHub(HubConfig):
+    """A hub's configuration, and the functions that work on hubs by their id.
+
+    `ProcessHub("counters")` is a configuration with the default strategies; `ProcessHub.child_spec(...)` of it goes
+    into a supervisor. See `HubConfig` for the options.
+    """
+
+    # -- the hub itself ----------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def child_spec(config: HubConfig) -> ChildSpec:
+        """A child spec that runs the hub under a supervisor; its id is the hub id."""
+        return ChildSpec(config.hub_id, (start_initializer, (config,)), type="supervisor", shutdown="infinity")
+
+    @staticmethod
+    def start_link(config: HubConfig) -> Pid:
+        """Start the hub on this node, linked to the caller. Static children run when it returns.
+
+        Raises StartError; its reason says which part did not start and why.
+        """
+        pid = start_initializer(config)
+        assert pid is not None
+        return pid
+
+    @staticmethod
+    def stop(hub_id: str) -> None:
+        """Stop the hub on this node: its children stop, the other members take over. Raises HubNotAlive."""
+        hub = _hub(hub_id)
+        Supervisor.stop(hub.initializer, "shutdown")
+
+    @staticmethod
+    def is_alive(hub_id: str) -> bool:
+        """Whether the hub runs on this node."""
+        runtime = current_runtime()
+        hub = runtime.services.get(hub_id)
+        return isinstance(hub, Hub) and hub.initializer is not None and runtime.local(hub.initializer) is not None
+
+    @staticmethod
+    def observe(hub_id: str) -> Pid:
+        """Join a hub as an observer: this node reads its registry and starts and stops children, but owns none.
+
+        The configuration comes from the connected nodes. Raises HubNotAlive when none of them runs the hub.
+        """
+        runtime = current_runtime()
+        node = runtime.node
+        for peer in node.peers() if node is not None else ():
+            try:
+                wire = GenServer.call((hub_id, peer), CONFIG)
+            except ProcessExit:
+                continue
+            pid = start_observer(config_from_wire(wire))
+            assert pid is not None
+            _hub(hub_id).await_joined(10.0)
+            return pid
+        raise HubNotAlive(hub_id)
+
+    # -- children ----------------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def start_child(hub_id: str, spec: Any, **opts: Any) -> Future[StartResult]:
+        """Start one child; see `start_children`."""
+        return start_children(_hub(hub_id), [spec], StartOptions(**opts))
+
+    @staticmethod
+    def start_children(hub_id: str, specs: Iterable[Any], **opts: Any) -> Future[StartResult]:
+        """Start children on the nodes that own them. The work starts at once; the future may be ignored.
+
+        timeout: seconds for all of it, 10 by default. Starts that take longer are given up and their processes killed.
+        check_existing: raise AlreadyStarted for ids that are known here; else they are failures in the result.
+        on_failure: "continue" keeps what was started, "rollback" stops it when any child fails.
+        metadata: a mapping that is kept with each child; `tag` is what `tag_query` looks at.
+        child_mapping: {child id: [node]}, for the Guided distribution only.
+
+        Raises HubNotAlive, NoChildren, InvalidChildSpec (duplicate ids too), EncodeError, NotImportable, Partitioned,
+        AlreadyStarted, ValueError for a wrong option. Then nothing was started. All else is in the StartResult.
+        """
+        return start_children(_hub(hub_id), specs, StartOptions(**opts))
+
+    @staticmethod
+    def stop_child(hub_id: str, child_id: str, **opts: Any) -> Future[StopResult]:
+        """Stop one child; see `stop_children`."""
+        return stop_children(_hub(hub_id), [child_id], StopOptions(**opts))
+
+    @staticmethod
+    def stop_children(hub_id: str, child_ids: Iterable[str], **opts: Any) -> Future[StopResult]:
+        """Stop every copy of these children, wherever it runs, and forget the children.
+
+        timeout: seconds, 10 by default. Raises HubNotAlive, NoChildren, TypeError. An unknown id is a failure
+        `not_found` in the StopResult.
+        """
+        return stop_children(_hub(hub_id), child_ids, StopOptions(**opts))
+
+    # -- looking -----------------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def get_pid(hub_id: str, child_id: str) -> Pid | None:
+        """The pid of a running copy, read from this node's registry: no message is sent. None when none runs.
+
+        With several copies: the one of the highest epoch, then the first node by name.
+        """
+        try:
+            runtime = getcurrent().otp_process.runtime  # type: ignore[attr-defined]
+            return runtime.services[hub_id].registry.pids.get(child_id)  # type: ignore[no-any-return]
+        except (AttributeError, KeyError):
+            return _hub(hub_id).registry.pids.get(child_id)
+
+    @staticmethod
+    def get_pids(hub_id: str, child_id: str) -> list[Pid]:
+        """The pids of all running copies, the active one first."""
+        return [row.pid for _node, row in _hub(hub_id).registry.running(child_id)]
+
+    @staticmethod
+    def child_lookup(hub_id: str, child_id: str) -> ChildInfo | None:
+        """All that this node's registry knows of a child; None when it is not desired."""
+        hub = _hub(hub_id)
+        child = hub.registry.child(child_id)
+        return _info(hub, child_id, child) if child is not None else None
+
+    @staticmethod
+    def registry_dump(hub_id: str) -> dict[str, ChildInfo]:
+        """`child_lookup` of every child."""
+        hub = _hub(hub_id)
+        return {child_id: _info(hub, child_id, child) for child_id, child in hub.registry.children.items()}
+
+    @overload
+    @staticmethod
+    def process_list(hub_id: str, scope: Literal["global"] = "global") -> dict[str, dict[str, Pid]]: ...
+
+    @overload
+    @staticmethod
+    def process_list(hub_id: str, scope: Literal["local"]) -> dict[str, Pid]: ...
+
+    @staticmethod
+    def process_list(hub_id: str, scope: str = "global") -> Mapping[str, Any]:
+        """The running copies: {child id: {node: pid}} of the whole hub, or {child id: pid} of this node ("local")."""
+        hub = _hub(hub_id)
+        if scope == "local":
+            return {child_id: row.pid for child_id, row in hub.registry.own_table.items() if row.state == "running"}
+        if scope != "global":
+            raise ValueError(f'scope must be "global" or "local"; got {scope!r}')
+        running = hub.registry.running
+        return {child_id: {node: row.pid for node, row in running(child_id)} for child_id in hub.registry.children}
+
+    @staticmethod
+    def nodes(hub_id: str, include_local: bool = False) -> list[str]:
+        """The nodes that are members of the hub, sorted; this one only with `include_local`."""
+        hub = _hub(hub_id)
+        return sorted(hub.members) if include_local else hub.others()
+
+    @staticmethod
+    def owners(hub_id: str, child_id: str) -> list[str]:
+        """The nodes that should run this child, in order, whether it is desired or not."""
+        return list(_hub(hub_id).owners(child_id))
+
+    @staticmethod
+    def is_locked(hub_id: str) -> bool:
+        """Whether members come or go, or children move, just now."""
+        return _hub(hub_id).level >= 10
+
+    @staticmethod
+    def via(hub_id: str, child_id: str) -> HubVia:
+        """A name for a child: usable wherever a process is named, as in `GenServer.call(ProcessHub.via(...), ...)`.
+
+        A call to a child that is desired but has no pid just now waits for it within its timeout; one that is not
+        desired raises NoProcess.
+        """
+        return HubVia(hub_id, child_id)
+
+    @staticmethod
+    def await_settled(hub_id: str, timeout: float | None = None, members: Iterable[str] | None = None) -> None:
+        """Wait until the hub is settled: the members are those given (if given), all of them have the same registry,
+        and every child runs on its owners and nowhere else.
+
+        timeout: seconds; None waits for ever. Raises CallTimeout, which lists what is not settled.
+        """
+        await_settled(_hub(hub_id), timeout, members)
+
+
+def _info(hub: Hub, child_id: str, child: Any) -> ChildInfo:
+    rows = hub.registry.rows(child_id)
+    return ChildInfo(
+        hub.specs.decode(child_id, child.spec),
+        {node: row.pid for node, row in sorted(rows.items()) if row.pid is not None},
+        dict(child.metadata or {}),
+        {node: row.state for node, row in sorted(rows.items())},
+    )

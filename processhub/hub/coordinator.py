@@ -1,0 +1,401 @@
+"""The coordinator: hears of members, registry changes and moves, and lets the reconciler decide what follows.
+
+Registered under the hub id on every node, so that coordinators reach each other by (hub id, node). It never waits and
+starts nothing itself. What it knows beyond the `Hub` (who was greeted, which keys were touched) it can find out anew:
+its successor after a crash greets everybody and looks at every child once.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+from processhub.cluster.messages import NodeDown, NodeUp
+from processhub.hub.config import difference
+from processhub.hub.exchange import Exchange
+from processhub.hub.hub import LOCKED, Hub
+from processhub.hub.messages import (
+    CONFIG,
+    STATUS,
+    SYNC,
+    Accept,
+    BatchMessage,
+    HubHello,
+    HubLeave,
+    HubRefused,
+    Offer,
+    Stay,
+    StayRefused,
+    VectorMessage,
+)
+from processhub.hub.moves import Moves
+from processhub.hub.observing import config_to_wire
+from processhub.registry import Changes
+from supervisor.gen_server import Continue, From, GenServer
+from supervisor.pids import Ref
+from supervisor.processes import send_after
+from supervisor.reasons import NOCONNECTION
+from supervisor.runtime import current_process
+from supervisor.signals import Down, monitor
+
+log = logging.getLogger(__name__)
+
+SLICE: Final = 250  # children that are looked at before other messages get their turn
+TICK_SECONDS: Final = 0.5
+GREET_AGAIN_SECONDS: Final = 1.0
+RECONCILE: Final = "reconcile"
+
+
+class Coordinator(GenServer):
+    """Membership of the hub, exchange of the registry, and the reconciler's loop."""
+
+    def init(self, hub: Hub) -> Any:
+        self.hub = hub
+        self.me = current_process()
+        self.exchange = Exchange(hub)
+        self.moves = Moves(hub)
+        self._watched: dict[str, Ref] = {}  # nodes whose coordinator is monitored
+        self._nodes: dict[Ref, str] = {}
+        self._awaited: set[str] = set()  # nodes that may run the hub and have not answered yet
+        self._refused: set[str] = set()
+        self._gone: dict[str, Any] = {}  # members whose coordinator ended: a timer each
+        self._dirty: dict[str, None] = {}
+        self._scans: deque[Iterator[str]] = deque()
+        self._scheduled = False
+        return Continue("announce")
+
+    def handle_continue(self, token: str) -> None:
+        hub = self.hub
+        self._greet_all()
+        self._after(hub.config.migr_base_timeout, "join_deadline")
+        self._after(hub.config.hubs_discover_interval, "discover")
+        self._after(TICK_SECONDS, "tick")
+        self._after(hub.config.synchronization_strategy.pause(hub.rng), "round")
+        hub.publish()
+        if hub.joined:
+            self._look_at_all()
+        self._check_joined()
+
+    def _after(self, seconds: float, message: str) -> None:
+        send_after(self.me.pid, message, seconds)
+
+    # -- messages ----------------------------------------------------------------------------------------------------
+
+    def handle_cast(self, request: Any) -> None:
+        kind = type(request)
+        if kind is BatchMessage:
+            self._changed(self.exchange.on_batch(request))
+        elif kind is tuple:
+            self._on_local(*request)
+        elif request == RECONCILE:
+            self._reconcile()
+        else:
+            handler = _CASTS.get(kind)
+            if handler is None:
+                log.warning("hub %s: an unexpected cast %.200r", self.hub.hub_id, request)
+            else:
+                handler(self, request)
+
+    def _on_local(self, kind: str, argument: Any) -> None:
+        if kind == "touched":
+            self._touch(argument)
+        elif kind == "event":
+            self._on_event(argument)
+
+    def handle_call(self, request: Any, from_: From) -> Any:
+        if request == STATUS:
+            busy = not self.hub.joined or bool(self._dirty or self._scans or self.moves.waiting)
+            return (self.hub.registry.digest(), busy, sorted(self.hub.members))
+        if request == CONFIG:
+            return config_to_wire(self.hub.config)
+        if request == SYNC:
+            return True  # everything that came before this call has been applied
+        raise ValueError(f"the coordinator got {request!r:.200}")
+
+    def handle_info(self, message: Any) -> None:
+        if isinstance(message, Down):
+            self._on_down(message)
+        elif isinstance(message, tuple):
+            kind, node = message
+            if kind == "greet":
+                self._greet(node)
+            elif kind == "gone":
+                self._gone_for_good(node)
+        else:
+            _TIMERS[message](self)
+
+    # -- members -----------------------------------------------------------------------------------------------------
+
+    def _greet_all(self) -> None:
+        node = self.hub.runtime.node
+        for peer in node.peers() if node is not None else ():
+            self._greet(peer)
+
+    def _greet(self, node: str) -> None:
+        """Present ourselves. The monitor tells at once when no such hub runs there."""
+        if node in self._watched or not self._is_connected(node):
+            return
+        if not self.hub.joined:
+            self._awaited.add(node)
+        ref = monitor(self.me, (self.hub.hub_id, node))
+        self._watched[node] = ref
+        self._nodes[ref] = node
+        GenServer.cast((self.hub.hub_id, node), self._hello(answer=False))
+
+    def _is_connected(self, node: str) -> bool:
+        return self.hub.runtime.connected(node)
+
+    def _hello(self, answer: bool) -> HubHello:
+        hub = self.hub
+        vector = hub.registry.vector().to_wire()
+        return HubHello(hub.node, hub.registry.incarnation, hub.observer, answer, hub.config.digest(), vector)
+
+    def _on_hello(self, hello: HubHello) -> None:
+        hub = self.hub
+        if not hello.observer and not hub.observer:
+            field = difference(hub.config.digest(), hello.digest)
+            if field is not None:
+                self._refuse(hello, field)
+                return
+        self._refused.discard(hello.node)
+        timer = self._gone.pop(hello.node, None)
+        if timer is not None:
+            timer.cancel()
+        if not hello.answer:
+            GenServer.cast((hub.hub_id, hello.node), self._hello(answer=True))
+        if hello.node not in self._watched:
+            self._greet(hello.node)
+        self._awaited.discard(hello.node)
+        self._welcome(hello)
+        self._changed(self.exchange.met(hello.node, hello.vector))
+
+    def _welcome(self, hello: HubHello) -> None:
+        hub = self.hub
+        if hello.observer:
+            hub.observers.add(hello.node)
+        elif hub.members.get(hello.node) != hello.incarnation:
+            log.info("hub %s: %s joins", hub.hub_id, hello.node)
+            is_new = hello.node not in hub.members
+            hub.members[hello.node] = hello.incarnation
+            if is_new:
+                self._members_changed()
+
+    def _refuse(self, hello: HubHello, field: str) -> None:
+        log.error(
+            "hub %s: the hub on %s is refused: its %s differs from ours. All members of a hub need the same options",
+            self.hub.hub_id,
+            hello.node,
+            field,
+        )
+        self._awaited.discard(hello.node)
+        GenServer.cast((self.hub.hub_id, hello.node), HubRefused(self.hub.node, field, None))
+        self._check_joined()
+
+    def _on_refused(self, refused: HubRefused) -> None:
+        log.error("hub %s: %s refuses this hub: our %s differs from its", self.hub.hub_id, refused.node, refused.field)
+        self._refused.add(refused.node)
+        self._awaited.discard(refused.node)
+        self._check_joined()
+
+    def _on_event(self, event: Any) -> None:
+        if isinstance(event, NodeUp):
+            self._greet(event.node)
+        elif isinstance(event, NodeDown):
+            self._remove(event.node, "its node is down")
+
+    def _on_leave(self, leave: HubLeave) -> None:
+        self._remove(leave.node, "it leaves")
+
+    def _on_down(self, down: Down) -> None:
+        """A coordinator is gone: no such hub, a crash (it comes back and greets), or the link was lost."""
+        node = self._nodes.pop(down.ref, None)
+        if node is None:
+            return
+        self._watched.pop(node, None)
+        self._awaited.discard(node)
+        if down.reason == NOCONNECTION:
+            if self._still_there(node):
+                send_after(self.me.pid, ("greet", node), GREET_AGAIN_SECONDS)
+        elif node in self.hub.members or node in self.hub.observers:
+            patience = self.hub.config.dsup_shutdown_timeout
+            self._gone[node] = send_after(self.me.pid, ("gone", node), patience)
+        self._check_joined()
+
+    def _still_there(self, node: str) -> bool:
+        own = self.hub.runtime.node
+        return own is not None and node in own.peers()
+
+    def _gone_for_good(self, node: str) -> None:
+        if self._gone.pop(node, None) is not None:
+            self._remove(node, "its coordinator is gone")
+
+    def _remove(self, node: str, why: str) -> None:
+        hub = self.hub
+        self._awaited.discard(node)
+        ref = self._watched.pop(node, None)
+        if ref is not None:
+            self._nodes.pop(ref, None)
+        hub.observers.discard(node)
+        self.exchange.forget(node)
+        if hub.members.pop(node, None) is not None:
+            log.info("hub %s: %s is no member any more: %s", hub.hub_id, node, why)
+            changes = hub.registry.drop_member(node)
+            self._members_changed()
+            self._changed(changes)
+        self._check_joined()
+
+    def _members_changed(self) -> None:
+        """Owners change: look at the children that this concerns."""
+        hub = self.hub
+        copies = hub.copies
+        old, new = hub.place()
+        affected = None
+        if copies == hub.copies:
+            affected = hub.config.distribution_strategy.affected(old, new, copies, hub.index)
+        self._scans.append(affected if affected is not None else iter(list(hub.registry.children)))
+        self._lock(LOCKED)
+        self._reconcile_soon()
+
+    def _lock(self, level: int) -> None:
+        if self.hub.level != level:
+            self.hub.level = level
+            GenServer.cast(self.hub.name_of("event_queue"), ("level", level))
+
+    # -- joining -----------------------------------------------------------------------------------------------------
+
+    def _check_joined(self) -> None:
+        """A hub that joins does nothing before it has Desired and the tables of all members."""
+        hub = self.hub
+        if hub.joined or self._awaited or hub.registry.unknown(hub.others()) or self.exchange.is_behind():
+            return
+        self._join()
+
+    def _join(self) -> None:
+        self.hub.has_joined()
+        self._look_at_all()
+
+    def _join_deadline(self) -> None:
+        hub = self.hub
+        if not hub.joined:
+            missing = sorted(self._awaited | set(hub.registry.unknown(hub.others())))
+            log.warning("hub %s goes on without having heard from %s", hub.hub_id, ", ".join(missing) or "all")
+            self._join()
+
+    def _look_at_all(self) -> None:
+        self._scans.append(iter(list(self.hub.registry.children)))
+        self._scans.append(iter(list(self.hub.registry.own_table)))
+        self._reconcile_soon()
+
+    # -- registry ----------------------------------------------------------------------------------------------------
+
+    def _changed(self, changes: Changes | None) -> None:
+        if changes is None:
+            return
+        if changes.children or changes.rows:
+            self.hub.applied(changes)
+            self._touch({row.child_id: None for row in changes.rows})
+            self._touch(change.child_id for change in changes.children)
+        if changes.settling:
+            self._after(0.0, "settle")
+        if not self.hub.joined:
+            self._check_joined()
+        elif changes.tables:
+            self._touch(list(self.moves.waiting))
+
+    def _on_vector(self, message: VectorMessage) -> None:
+        self._changed(self.exchange.on_vector(message))
+
+    def _settle(self) -> None:
+        self._changed(self.hub.registry.settle())
+
+    def _touch(self, child_ids: Iterable[str]) -> None:
+        for child_id in child_ids:
+            self._dirty[child_id] = None
+        self._reconcile_soon()
+
+    # -- the reconciler's loop ---------------------------------------------------------------------------------------
+
+    def _reconcile_soon(self) -> None:
+        if not self._scheduled and self.hub.joined and (self._dirty or self._scans):
+            self._scheduled = True
+            GenServer.cast(self.me.pid, RECONCILE)
+
+    def _reconcile(self) -> None:
+        """Look at a slice of what was touched; the rest after the messages that came meanwhile."""
+        self._scheduled = False
+        hub = self.hub
+        if not hub.joined or hub.observer or hub.partitioned:
+            self._dirty.clear()
+            self._scans.clear()
+        else:
+            self.moves.look_at(self._take(SLICE))
+            self.moves.carry_out()
+        if self._dirty or self._scans:
+            self._reconcile_soon()
+        else:
+            self._lock(0)
+
+    def _take(self, count: int) -> list[str]:
+        taken: list[str] = []
+        while self._dirty and len(taken) < count:
+            child_id = next(iter(self._dirty))
+            del self._dirty[child_id]
+            taken.append(child_id)
+        while self._scans and len(taken) < count:
+            child_id = next(self._scans[0], "")
+            if child_id:
+                taken.append(child_id)
+            else:
+                self._scans.popleft()
+        return taken
+
+    # -- now and then ------------------------------------------------------------------------------------------------
+
+    def _tick(self) -> None:
+        """Look again at what waits for something that may never come."""
+        self._after(TICK_SECONDS, "tick")
+        self._touch(self.moves.due())
+
+    def _discover(self) -> None:
+        self._after(self.hub.config.hubs_discover_interval, "discover")
+        self._greet_all()
+
+    def _round(self) -> None:
+        hub = self.hub
+        self._after(hub.config.synchronization_strategy.pause(hub.rng), "round")
+        self.exchange.round()
+        if not self._scans and hub.joined:
+            self._look_at_all()
+
+    def _on_offer(self, offer: Offer) -> None:
+        self.moves.on_offer(offer)
+
+    def _on_accept(self, accept: Accept) -> None:
+        self.moves.on_accept(accept)
+
+    def _on_stay(self, stay: Stay) -> None:
+        self.moves.on_stay(stay)
+
+    def _on_stay_refused(self, refused: StayRefused) -> None:
+        self.moves.on_stay_refused(refused)
+
+
+_CASTS: Final[dict[type, Any]] = {
+    HubHello: Coordinator._on_hello,
+    HubRefused: Coordinator._on_refused,
+    HubLeave: Coordinator._on_leave,
+    VectorMessage: Coordinator._on_vector,
+    Offer: Coordinator._on_offer,
+    Accept: Coordinator._on_accept,
+    Stay: Coordinator._on_stay,
+    StayRefused: Coordinator._on_stay_refused,
+}
+_TIMERS: Final[dict[str, Any]] = {
+    "join_deadline": Coordinator._join_deadline,
+    "discover": Coordinator._discover,
+    "tick": Coordinator._tick,
+    "round": Coordinator._round,
+    "settle": Coordinator._settle,
+}

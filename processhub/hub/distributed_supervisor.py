@@ -1,0 +1,397 @@
+"""The distributed supervisor: the children of one hub on one node, and nobody else's.
+
+Only it starts, restarts and stops copies. It never waits: starts run in its start workers, stops are exit signals
+whose ends come back as messages. Every change goes into the registry at once and out to the other members.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from typing import Any, Final
+
+from processhub.hub.backoff import Backoff
+from processhub.hub.hub import Hub
+from processhub.hub.messages import StartReply, StartChildren, StopChildren
+from processhub.hub.reconciler import next_epoch
+from processhub.hub.start_queue import TIMEOUT, Job, StartQueue
+from processhub.registry import FAILED, RESTARTING, RUNNING, SpecRecord
+from supervisor.errors import CallTimeout
+from supervisor.gen_server import From, GenServer, NoReply
+from supervisor.pids import Pid
+from supervisor.processes import await_exit, send_after, trap_exit
+from supervisor.reasons import KILL, SHUTDOWN, is_orderly
+from supervisor.runtime import current_process
+from supervisor.signals import ExitSignal, send_exit
+
+log = logging.getLogger(__name__)
+
+WRITE_EVERY: Final = 500  # started children that are made known in one go, while a long queue of starts is worked off
+RETRY: Final = Backoff()
+
+STARTING_: Final = 0
+RUNNING_: Final = 1
+STOPPING: Final = 2
+BROKEN: Final = 3  # over its restart limit, or it could not be started: tried again later
+
+
+class Child:
+    """A copy on this node. `restarts` are the times of its recent restarts."""
+
+    __slots__ = ("child_id", "epoch", "failures", "pid", "record", "restarts", "state", "stopping")
+
+    def __init__(self, child_id: str, record: SpecRecord, epoch: int) -> None:
+        self.child_id = child_id
+        self.record = record
+        self.epoch = epoch
+        self.pid: Pid | None = None
+        self.state = STARTING_
+        self.restarts: deque[float] | None = None
+        self.failures = 0
+        self.stopping: list[Stopping] | None = None
+
+
+class Starting:
+    """One StartChildren that is being worked off."""
+
+    def __init__(self, from_: From, foreign: list[str]) -> None:
+        self.from_ = from_
+        self.foreign = foreign
+        self.started: dict[str, Pid] = {}
+        self.failed: dict[str, Any] = {}
+        self.jobs: dict[str, Job] = {}
+        self.written: dict[str, tuple[Any, Any]] = {}  # metadata and placement, for the registry
+        self.timer: Any = None
+
+
+class Stopping:
+    """One request to stop children that is being worked off. `from_` is None when nobody wants an answer."""
+
+    def __init__(self, from_: From | None) -> None:
+        self.from_ = from_
+        self.left = 0
+        self.stopped: list[str] = []
+
+
+class DistributedSupervisor(GenServer):
+    """Supervises this node's copies of the hub's children."""
+
+    def init(self, hub: Hub) -> None:
+        trap_exit(True)
+        self.hub = hub
+        self.me = current_process()
+        self.children: dict[str, Child] = {}
+        self.by_pid: dict[Pid, Child] = {}
+        self.starts = StartQueue(self.me, hub.specs)
+        self._unwritten = 0
+        # A former distributed supervisor took its children with it.
+        gone = list(hub.registry.own_table)
+        for child_id in gone:
+            hub.registry.drop_row(child_id)
+        if gone:
+            hub.publish()
+
+    # -- requests ----------------------------------------------------------------------------------------------------
+
+    def handle_call(self, request: Any, from_: From) -> Any:
+        if isinstance(request, StartChildren):
+            return self._start_request(request, from_)
+        if isinstance(request, StopChildren):
+            self._stop(request.child_ids, from_)
+            return NoReply()
+        if request == "which_children":
+            return [(child.child_id, child.pid) for child in self.children.values()]
+        raise ValueError(f"the distributed supervisor got {request!r:.200}")
+
+    def handle_cast(self, request: Any) -> None:
+        kind, argument = request
+        if kind == "start":
+            self._start_desired(argument)
+        elif kind == "stop":
+            self._stop(argument, None)
+
+    def handle_info(self, message: Any) -> None:
+        if isinstance(message, ExitSignal):
+            child = self.by_pid.pop(message.pid, None)
+            if child is not None:
+                self._child_ended(child, message.reason)
+        elif isinstance(message, tuple) and len(message) == 2:
+            self._on_timer(*message)
+
+    def _on_timer(self, kind: str, argument: Any) -> None:
+        if kind == "retry":
+            self._retry(argument)
+        elif kind == "kill":
+            for child_id, pid in argument:
+                child = self.children.get(child_id)
+                if child is not None and child.pid == pid:
+                    send_exit(self.me, pid, KILL)
+        elif kind == "deadline":
+            for job in list(argument.jobs.values()):
+                job.cancel(TIMEOUT)
+
+    # -- starting for a caller ---------------------------------------------------------------------------------------
+
+    def _start_request(self, request: StartChildren, from_: From) -> Any:
+        hub = self.hub
+        if not hub.joined:
+            hub.runtime.spawn(self._start_when_joined, (request, from_), {})
+            return NoReply()
+        starting = Starting(from_, [])
+        jobs = []
+        for child_id, template, args, metadata, placement in request.rows:
+            record = SpecRecord(request.templates[template], args)
+            if not self._may_start(starting, child_id, placement):
+                continue
+            child = Child(child_id, record, next_epoch(hub.registry.rows(child_id)))
+            self.children[child_id] = child
+            starting.written[child_id] = (metadata, placement)
+            job = Job(child_id, record, lambda i, pid, reason: self._started(starting, i, pid, reason))
+            starting.jobs[child_id] = job
+            jobs.append(job)
+        if jobs:
+            starting.timer = send_after(self.me.pid, ("deadline", starting), request.timeout)
+        for job in jobs:
+            self.starts.put(job)
+        self._finish_if_done(starting)
+        return NoReply()
+
+    def _start_when_joined(self, request: StartChildren, from_: From) -> None:
+        """A hub that joins starts nothing yet: the request waits, and comes again."""
+        if self.hub.await_joined(request.timeout):
+            GenServer.reply(from_, GenServer.call(self.me.pid, request, None))
+        else:
+            failed = {row[0]: TIMEOUT for row in request.rows}
+            GenServer.reply(from_, StartReply({}, failed, []))
+
+    def _may_start(self, starting: Starting, child_id: str, placement: Any) -> bool:
+        """This node arbitrates the starts of the children that it owns first."""
+        hub = self.hub
+        if hub.partitioned:
+            starting.failed[child_id] = "partitioned"
+        elif child_id in self.children or child_id in hub.registry.children:
+            starting.failed[child_id] = "already_started"
+        elif hub.node not in hub.placement.owners(child_id, placement, hub.copies):
+            starting.foreign.append(child_id)
+        else:
+            return True
+        return False
+
+    def _started(self, starting: Starting, child_id: str, pid: Pid | None, reason: Any) -> None:
+        """A start of a request has ended, well or not."""
+        del starting.jobs[child_id]
+        child = self.children[child_id]
+        metadata, placement = starting.written.pop(child_id)
+        if pid is None:
+            starting.failed[child_id] = reason
+            self._forget(child)
+        else:
+            starting.started[child_id] = pid
+            registry = self.hub.registry
+            registry.put(child_id, self.hub.now_ms(), spec=child.record, metadata=metadata, placement=placement)
+            self.hub.index.add(child_id)
+            self._runs(child, pid)
+        self._finish_if_done(starting)
+
+    def _finish_if_done(self, starting: Starting) -> None:
+        if starting.jobs:
+            return
+        if starting.timer is not None:
+            starting.timer.cancel()
+        self.hub.publish()  # before the reply, on the same links: who gets the reply has the batch already
+        self._unwritten = 0
+        GenServer.reply(starting.from_, StartReply(starting.started, starting.failed, starting.foreign))
+
+    # -- starting what is desired ------------------------------------------------------------------------------------
+
+    def _start_desired(self, child_ids: list[str]) -> None:
+        """The reconciler wants these to run here."""
+        registry = self.hub.registry
+        for child_id in child_ids:
+            desired = registry.children.get(child_id)
+            if desired is None or self.hub.partitioned:
+                continue
+            child = self.children.get(child_id)
+            if child is None:
+                epoch = next_epoch(registry.rows(child_id))
+                child = self.children[child_id] = Child(child_id, desired.spec, epoch)
+                self._queue_start(child)
+            elif child.state == BROKEN and child.record != desired.spec:
+                child.failures = 0
+                self._queue_start(child)
+
+    def _queue_start(self, child: Child) -> None:
+        child.state = STARTING_
+        self.starts.put(Job(child.child_id, child.record, self._restarted))
+
+    def _restarted(self, child_id: str, pid: Pid | None, reason: Any) -> None:
+        """A start that nobody asked for by name has ended."""
+        child = self.children[child_id]
+        if child.stopping is not None:
+            self._stopped_while_starting(child, pid)
+        elif pid is not None:
+            child.failures = 0
+            self._runs(child, pid)
+        else:
+            log.warning("hub %s: child %r did not start: %s", self.hub.hub_id, child_id, reason)
+            self._broken(child)
+        self._unwritten += 1
+        if not len(self.starts) or self._unwritten >= WRITE_EVERY:
+            self._unwritten = 0
+            self.hub.publish()
+
+    def _runs(self, child: Child, pid: Pid) -> None:
+        child.pid = pid
+        child.state = RUNNING_
+        self.by_pid[pid] = child
+        self.hub.registry.set_row(child.child_id, pid, RUNNING, child.epoch)
+        self.hub.written((child.child_id,))
+
+    def _broken(self, child: Child) -> None:
+        """It fails again and again: hold it, show it, try again later. It takes no other child down."""
+        child.pid = None
+        child.state = BROKEN
+        child.failures += 1
+        self.hub.registry.set_row(child.child_id, None, FAILED, child.epoch)
+        send_after(self.me.pid, ("retry", child), RETRY.pause(child.failures, self.hub.rng))
+
+    def _retry(self, child: Child) -> None:
+        if self.children.get(child.child_id) is child and child.state == BROKEN:
+            desired = self.hub.registry.children.get(child.child_id)
+            if desired is not None:
+                child.record = desired.spec
+            self._queue_start(child)
+
+    # -- ends --------------------------------------------------------------------------------------------------------
+
+    def _child_ended(self, child: Child, reason: Any) -> None:
+        hub = self.hub
+        child.pid = None
+        if child.state == STOPPING:
+            self._stopped(child)
+            return
+        restart = hub.specs.decode(child.child_id, child.record).restart
+        if restart == "temporary" or (restart == "transient" and is_orderly(reason)):
+            self._forget(child)
+            hub.registry.drop_row(child.child_id)
+            hub.registry.remove(child.child_id, hub.now_ms())
+            hub.index.discard(child.child_id)
+            hub.written((child.child_id,))
+            self._tell_coordinator(child.child_id)
+        elif self._within_limit(child):
+            log.info("hub %s: child %r ended (%s) and is restarted", hub.hub_id, child.child_id, reason)
+            hub.registry.set_row(child.child_id, None, RESTARTING, child.epoch)
+            self._queue_start(child)
+        else:
+            log.error(
+                "hub %s: child %r ended (%s): more than %d restarts in %s s, it is tried again later",
+                hub.hub_id,
+                child.child_id,
+                reason,
+                hub.config.dsup_max_restarts,
+                hub.config.dsup_max_seconds,
+            )
+            self._broken(child)
+        hub.publish()
+
+    def _within_limit(self, child: Child) -> bool:
+        """Count a restart of this child. The limit is the child's own: one that crashes takes no other down."""
+        config = self.hub.config
+        now = self.hub.runtime.clock.now()
+        if child.restarts is None:
+            child.restarts = deque()
+        child.restarts.append(now)
+        while child.restarts[0] < now - config.dsup_max_seconds:
+            child.restarts.popleft()
+        return len(child.restarts) <= config.dsup_max_restarts
+
+    def _forget(self, child: Child) -> None:
+        self.children.pop(child.child_id, None)
+        if child.pid is not None:
+            self.by_pid.pop(child.pid, None)
+
+    def _tell_coordinator(self, child_id: str) -> None:
+        GenServer.cast(self.hub.hub_id, ("touched", [child_id]))
+
+    # -- stopping ----------------------------------------------------------------------------------------------------
+
+    def _stop(self, child_ids: list[str], from_: From | None) -> None:
+        """Stop copies: an exit signal `shutdown`, and `kill` for those that are still there when their time is over."""
+        stopping = Stopping(from_)
+        late: dict[float, list[tuple[str, Pid]]] = {}
+        for child_id in child_ids:
+            child = self.children.get(child_id)
+            if child is not None:
+                stopping.left += 1
+                self._stop_child(child, stopping, late)
+            else:
+                stopping.stopped.append(child_id)  # the reconciler was faster, or there never was a copy here
+        for seconds, pids in late.items():
+            send_after(self.me.pid, ("kill", pids), seconds)
+        self._stop_done(stopping)
+
+    def _stop_child(self, child: Child, stopping: Stopping, late: dict[float, list[tuple[str, Pid]]]) -> None:
+        waiting = child.stopping
+        child.stopping = [*(waiting or ()), stopping]
+        if waiting is not None or child.state == STARTING_:
+            return  # it is on its way; a start that is under way is stopped when it has ended
+        if child.pid is None:
+            self._stopped(child)
+            return
+        child.state = STOPPING
+        shutdown = self.hub.specs.decode(child.child_id, child.record).shutdown
+        send_exit(self.me, child.pid, KILL if shutdown == "brutal_kill" else SHUTDOWN)
+        if isinstance(shutdown, int | float) and self.me.runtime.local(child.pid) is not None:
+            late.setdefault(float(shutdown), []).append((child.child_id, child.pid))
+
+    def _stopped_while_starting(self, child: Child, pid: Pid | None) -> None:
+        stopping, child.stopping = child.stopping or [], None
+        if pid is None:
+            child.stopping = stopping
+            self._stopped(child)
+            return
+        child.pid = pid
+        child.state = RUNNING_
+        self.by_pid[pid] = child
+        late: dict[float, list[tuple[str, Pid]]] = {}
+        for one in stopping:
+            self._stop_child(child, one, late)
+        for seconds, pids in late.items():
+            send_after(self.me.pid, ("kill", pids), seconds)
+
+    def _stopped(self, child: Child) -> None:
+        """A copy that was to stop is gone."""
+        self._forget(child)
+        self.hub.registry.drop_row(child.child_id)
+        self.hub.written((child.child_id,))
+        for stopping in child.stopping or ():
+            stopping.left -= 1
+            stopping.stopped.append(child.child_id)
+            self._stop_done(stopping)
+
+    def _stop_done(self, stopping: Stopping) -> None:
+        if stopping.left:
+            return
+        self.hub.publish()
+        if stopping.from_ is not None:
+            GenServer.reply(stopping.from_, stopping.stopped)
+            stopping.from_ = None
+        else:
+            GenServer.cast(self.hub.hub_id, ("touched", stopping.stopped))
+
+    def terminate(self, reason: Any) -> None:
+        """Stop every child, all at once, within the hub's time; then kill what is left."""
+        for pid in list(self.by_pid):
+            send_exit(self.me, pid, SHUTDOWN)
+        deadline = self.me.runtime.clock.now() + self.hub.config.dsup_shutdown_timeout
+        for pid in list(self.by_pid):
+            self._await_end(pid, deadline)
+        for child_id in list(self.hub.registry.own_table):
+            self.hub.registry.drop_row(child_id)
+        self.hub.publish()
+
+    def _await_end(self, pid: Pid, deadline: float) -> None:
+        try:
+            await_exit(pid, max(0.0, deadline - self.me.runtime.clock.now()))
+        except CallTimeout:
+            send_exit(self.me, pid, KILL)

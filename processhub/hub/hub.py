@@ -1,0 +1,182 @@
+"""The hub of one node as its processes share it: configuration, registry, members, placement.
+
+It outlives the processes of the hub's control plane, as an ETS table outlives its readers: when a coordinator crashes,
+its successor goes on with the same registry. All of it is read and written on the node's own thread, and no method
+here gives way while it changes something.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from random import Random
+from typing import Any
+
+from processhub.cluster.wire import Codec
+from processhub.hub.config import HubConfig
+from processhub.hub.messages import BatchMessage
+from processhub.hub.specs import SpecCodec
+from processhub.registry import Changes, Registry
+from processhub.strategy.distribution.base import Placement
+from processhub.strategy.distribution.ring_index import RingIndex
+from supervisor.gen_server import GenServer
+from supervisor.pids import Pid
+from supervisor.processes import new_wait
+from supervisor.runtime import Runtime
+from supervisor.scheduler import Wait
+
+log = logging.getLogger(__name__)
+
+LOCKED = 10
+
+
+class Hub:
+    """One hub on one node.
+
+    members: the nodes whose hubs take part, this one included unless it observes.
+    joined: whether it has heard all members; before that it owns and starts nothing.
+    level: the event queue's; `LOCKED` while members come and go.
+    """
+
+    def __init__(self, runtime: Runtime, config: HubConfig, incarnation: int, rng: Random, observer: bool) -> None:
+        self.runtime = runtime
+        self.config = config
+        self.hub_id = config.hub_id
+        self.observer = observer
+        self.rng = rng
+        self.codec = Codec(runtime)
+        self.specs = SpecCodec(self.codec)
+        self.node = runtime.home.name
+        self.registry = Registry(self.node, incarnation)
+        self.index = RingIndex()
+        self.members: dict[str, int] = {} if observer else {self.node: incarnation}
+        self.observers: set[str] = {self.node} if observer else set()
+        self.joined = False
+        self.partitioned = False
+        self.level = 0
+        self.initializer: Pid | None = None
+        self.placement: Placement = config.distribution_strategy.place(self.members)
+        self._waiting: dict[str, list[Wait]] = {}
+        self._joining: list[Wait] = []
+        self._publishing = False
+
+    def __repr__(self) -> str:
+        kind = "observer" if self.observer else "hub"
+        return f"<{kind} {self.hub_id!r} on {self.node}: {len(self.registry.own_table)} children here>"
+
+    # -- names of its processes --------------------------------------------------------------------------------------
+
+    def name_of(self, part: str) -> str:
+        """The registered name of a part; the coordinator's is the hub id itself."""
+        return self.hub_id if part == "coordinator" else f"{self.hub_id}.{part}"
+
+    @property
+    def supervisor_name(self) -> str:
+        """The registered name of the distributed supervisor."""
+        return self.name_of("distributed_supervisor")
+
+    # -- members and owners ------------------------------------------------------------------------------------------
+
+    def others(self) -> list[str]:
+        """The other members, sorted."""
+        return sorted(node for node in self.members if node != self.node)
+
+    def listeners(self) -> list[str]:
+        """Who gets what is written here: the other members, and observers."""
+        return sorted((self.members.keys() | self.observers) - {self.node})
+
+    def owners(self, child_id: str) -> tuple[str, ...]:
+        """The nodes that should run this child, in order."""
+        child = self.registry.children.get(child_id)
+        return self.placement.owners(child_id, child.placement if child is not None else None, self.copies)
+
+    @property
+    def copies(self) -> int:
+        """How many copies of each child there should be."""
+        return self.config.redundancy_strategy.replication_factor(self.placement.members)
+
+    def place(self) -> tuple[Placement, Placement]:
+        """Compute the placement for the present members. Returns the old one and the new one."""
+        old, self.placement = self.placement, self.config.distribution_strategy.place(self.members)
+        return old, self.placement
+
+    def now_ms(self) -> int:
+        """The wall clock, for the registry's stamps."""
+        return int(self.runtime.clock.wall() * 1000)
+
+    # -- telling -----------------------------------------------------------------------------------------------------
+
+    def publish(self) -> None:
+        """Send what was written here since the last time to the other members.
+
+        A send may wait for a full link. What is written meanwhile goes out afterwards, by the same publisher: batches
+        leave in order.
+        """
+        if self._publishing:
+            return
+        self._publishing = True
+        try:
+            while (batch := self.registry.take_batch()) is not None:
+                to = self.config.synchronization_strategy.recipients(self.listeners(), self.rng)
+                if to:
+                    message = BatchMessage(self.node, self.codec.packed(batch.to_wire(), "registry operations"))
+                    for node in to:
+                        GenServer.cast((self.hub_id, node), message)
+        finally:
+            self._publishing = False
+
+    def written(self, child_ids: Iterable[str]) -> None:
+        """Rows of these children were changed here: wake who waits for them."""
+        if self._waiting:
+            for child_id in child_ids:
+                self._wake(child_id)
+
+    def applied(self, changes: Changes) -> None:
+        """Changes came from another node: keep the index, wake who waits."""
+        for change in changes.children:
+            if change.old is None:
+                self.index.add(change.child_id)
+            elif change.new is None:
+                self.index.discard(change.child_id)
+        if self._waiting:
+            for row in changes.rows:
+                self._wake(row.child_id)
+            for change in changes.children:
+                if change.new is None:
+                    self._wake(change.child_id)
+
+    # -- waiting -----------------------------------------------------------------------------------------------------
+
+    def await_change(self, child_id: str, timeout: float | None) -> bool:
+        """Suspend until something about this child changes. False when that takes longer than `timeout` seconds."""
+        wait = new_wait(self.runtime, timeout)
+        self._waiting.setdefault(child_id, []).append(wait)
+        try:
+            self.runtime.scheduler.suspend(wait)
+        finally:
+            waits = self._waiting.get(child_id)
+            if waits is not None and wait in waits:
+                waits.remove(wait)
+                if not waits:
+                    del self._waiting[child_id]
+        return wait.value is True
+
+    def _wake(self, child_id: str) -> None:
+        for wait in self._waiting.pop(child_id, ()):
+            wait.reply(True)
+
+    def await_joined(self, timeout: float | None) -> bool:
+        """Suspend until the hub has heard all members. False when that takes longer than `timeout` seconds."""
+        if self.joined:
+            return True
+        wait = new_wait(self.runtime, timeout)
+        self._joining.append(wait)
+        self.runtime.scheduler.suspend(wait)
+        return wait.value is True
+
+    def has_joined(self) -> None:
+        """All members were heard."""
+        self.joined = True
+        joining, self._joining = self._joining, []
+        for wait in joining:
+            wait.reply(True)

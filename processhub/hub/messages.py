@@ -1,0 +1,141 @@
+"""What the processes of one hub say to each other across nodes. One definition and one wire code each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from processhub.cluster.wire import register
+
+
+@dataclass(frozen=True)
+class HubHello:
+    """A coordinator presents its hub. `answer`: it is the reply to a hello, and wants none.
+
+    vector: what it has of the registry, as `RegistryVector.to_wire()`; digest: its options, which all members share.
+    """
+
+    node: str
+    incarnation: int
+    observer: bool
+    answer: bool
+    digest: Any
+    vector: Any
+
+
+@dataclass(frozen=True)
+class HubRefused:
+    """The answer to a hello whose options differ: `field` names the first one."""
+
+    node: str
+    field: str
+    theirs: Any
+
+
+@dataclass(frozen=True)
+class HubLeave:
+    """A hub on `node` has stopped its children and ends."""
+
+    node: str
+
+
+@dataclass(frozen=True)
+class BatchMessage:
+    """Registry operations of `node`; `batch` is a Packed `Batch.to_wire()`, encoded once for all members."""
+
+    node: str
+    batch: Any
+
+
+@dataclass(frozen=True)
+class VectorMessage:
+    """What `node` has. `answer`: send back our own vector if we lack something that it has."""
+
+    node: str
+    vector: Any
+    answer: bool
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A holder that should not hold asks an owner that does not hold to take these children."""
+
+    node: str
+    child_ids: list[str]
+
+
+@dataclass(frozen=True)
+class Accept:
+    """The owner's answer: these it will start once the offerer's copies are gone."""
+
+    node: str
+    child_ids: list[str]
+
+
+@dataclass(frozen=True)
+class Stay:
+    """A running owner tells a surplus holder that its own copies stay: rows (child id, own pid, your pid, serial)."""
+
+    node: str
+    rows: list[Any]
+
+
+@dataclass(frozen=True)
+class StayRefused:
+    """The receiver of a `Stay` did not stop these: (child id, serial)."""
+
+    node: str
+    rows: list[Any]
+
+
+@dataclass(frozen=True)
+class StartChildren:
+    """Start these children: rows [child id, index into templates, arguments, metadata, placement].
+
+    timeout: seconds that the starts may take. The reply is a StartReply.
+    """
+
+    templates: list[Any]
+    rows: list[Any]
+    timeout: float
+
+
+@dataclass(frozen=True)
+class StartReply:
+    """started: {child id: pid}; failed: {child id: reason}; foreign: ids that the node does not think it owns."""
+
+    started: dict[str, Any]
+    failed: dict[str, Any]
+    foreign: list[str]
+
+
+@dataclass(frozen=True)
+class StopChildren:
+    """Stop this node's copies of these children. The reply lists the ids that were stopped."""
+
+    child_ids: list[str]
+
+# Calls to a coordinator that carry nothing.
+STATUS: Final = "status"  # the reply: (digest of its registry, whether it is at work, the members it sees)
+CONFIG: Final = "config"  # an observer asks; the reply is the hub's configuration in sendable form
+SYNC: Final = "sync"  # the reply comes once all that was sent before has been applied
+
+
+for _code, _cls in enumerate(
+    (
+        HubHello,
+        HubRefused,
+        HubLeave,
+        BatchMessage,
+        VectorMessage,
+        Offer,
+        Accept,
+        Stay,
+        StayRefused,
+        StartChildren,
+        StartReply,
+        StopChildren,
+    ),
+    start=64,
+):
+    register(_code, _cls)

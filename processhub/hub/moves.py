@@ -1,0 +1,196 @@
+"""What the reconciler's decisions set in motion: starts, stops, offers, and words that a copy stays.
+
+Nothing here is remembered for correctness. A message that is lost, or a node that dies half way, leaves rows as they
+are, and the next look at the child decides anew.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from typing import Any, Final
+
+import processhub.hub.reconciler as reconciler
+from processhub.hub.hub import Hub
+from processhub.hub.messages import Accept, Offer, Stay, StayRefused
+from processhub.hub.promises import Promises
+from processhub.registry import RUNNING
+from supervisor.gen_server import GenServer
+
+log = logging.getLogger(__name__)
+
+REPEAT_SECONDS: Final = 2.0  # an offer or a word that nothing followed is repeated
+
+
+class Moves:
+    """Decides on children and carries the decisions out, those of one slice together."""
+
+    def __init__(self, hub: Hub) -> None:
+        self.hub = hub
+        self.waiting: dict[str, float] = {}  # child -> since when this owner waits for somebody else
+        self._pending: dict[str, float] = {}  # child -> when we told another node something about it
+        self._promises = Promises()
+        self._starts: list[str] = []
+        self._stops: list[str] = []
+        self._offers: dict[str, list[str]] = {}
+        self._stays: dict[str, list[Any]] = {}
+
+    # -- deciding ----------------------------------------------------------------------------------------------------
+
+    def look_at(self, child_ids: Iterable[str]) -> None:
+        """Decide what this node does about each of these children."""
+        hub = self.hub
+        registry, own = hub.registry, hub.node
+        unknown = bool(registry.unknown(hub.others()))
+        now = hub.runtime.clock.now()
+        for child_id in child_ids:
+            rows = registry.rows(child_id)
+            desired = child_id in registry.children
+            owners = hub.owners(child_id) if desired else ()
+            if own not in rows:
+                if own not in owners:
+                    self._settled(child_id)
+                    continue
+            elif owners == (own,) and len(rows) == 1 and rows[own].state == RUNNING:
+                self._settled(child_id)
+                continue
+            self._decide(child_id, rows, owners, desired, unknown, now)
+
+    def _settled(self, child_id: str) -> None:
+        if self.waiting:
+            self.waiting.pop(child_id, None)
+        if self._pending:
+            self._pending.pop(child_id, None)
+
+    def _decide(
+        self, child_id: str, rows: Any, owners: tuple[str, ...], desired: bool, unknown: bool, now: float
+    ) -> None:
+        hub = self.hub
+        decision = reconciler.decide(
+            hub.node,
+            owners,
+            rows,
+            desired,
+            hub.members,
+            now=now,
+            deadline=hub.config.migr_base_timeout,
+            tables_unknown=unknown,
+            waiting_since=self.waiting.get(child_id),
+            promised=self._promises.outstanding(child_id, rows, hub.members, now),
+        )
+        kind = type(decision)
+        if kind is reconciler.AwaitHandover or kind is reconciler.AwaitTables:
+            self.waiting.setdefault(child_id, now)
+            return
+        since = self.waiting.pop(child_id, None)
+        if kind is reconciler.StartHere:
+            if since is not None and now - since >= hub.config.migr_base_timeout:
+                log.warning("hub %s: child %r is started here: %s", hub.hub_id, child_id, decision.why)
+            self._starts.append(child_id)
+        elif kind is reconciler.StopHere:
+            self._stops.append(child_id)
+        elif kind is reconciler.Offer:
+            self._offers.setdefault(decision.to, []).append(child_id)
+            self._pending[child_id] = now
+        elif kind is reconciler.TellStay:
+            self._tell_stay(child_id, rows, decision.nodes, now)
+        else:
+            self._pending.pop(child_id, None)
+
+    def _tell_stay(self, child_id: str, rows: Any, nodes: Iterable[str], now: float) -> None:
+        own_pid = rows[self.hub.node].pid
+        for node in nodes:
+            serial = self._promises.told(child_id, node, rows[node].pid, now)
+            self._stays.setdefault(node, []).append((child_id, own_pid, rows[node].pid, serial))
+        self._pending[child_id] = now
+
+    def due(self) -> list[str]:
+        """Children to look at again: their waiting may be over, or what we said may be lost."""
+        now = self.hub.runtime.clock.now()
+        deadline = self.hub.config.migr_base_timeout
+        due = [child_id for child_id, since in self.waiting.items() if now - since >= deadline]
+        return due + [child_id for child_id, said in self._pending.items() if now - said >= REPEAT_SECONDS]
+
+    # -- carrying out ------------------------------------------------------------------------------------------------
+
+    def carry_out(self) -> None:
+        """Send what was decided, in one message for each receiver."""
+        hub = self.hub
+        if self._starts:
+            GenServer.cast(hub.supervisor_name, ("start", self._starts))
+            self._starts = []
+        if self._stops:
+            GenServer.cast(hub.supervisor_name, ("stop", self._stops))
+            self._stops = []
+        offers, self._offers = self._offers, {}
+        for node in sorted(offers):
+            self._tell(node, Offer(hub.node, offers[node]))
+        stays, self._stays = self._stays, {}
+        for node in sorted(stays):
+            self._tell(node, Stay(hub.node, stays[node]))
+
+    def _tell(self, node: str, message: Any) -> None:
+        GenServer.cast((self.hub.hub_id, node), message)
+
+    # -- what others say ---------------------------------------------------------------------------------------------
+
+    def on_offer(self, offer: Offer) -> None:
+        """A holder offers children: accept those that are ours to run."""
+        hub = self.hub
+        registry = hub.registry
+        accepted = [
+            child_id
+            for child_id in offer.child_ids
+            if child_id in registry.children
+            and reconciler.accepts(
+                hub.node, hub.owners(child_id), registry.rows(child_id), True, offer.node, hub.members
+            )
+        ]
+        if accepted and hub.joined and not hub.observer:
+            self._tell(offer.node, Accept(hub.node, accepted))
+
+    def on_accept(self, accept: Accept) -> None:
+        """The owner takes these: our copies stop, and it starts its own when it sees that they are gone."""
+        hub = self.hub
+        registry = hub.registry
+        now = hub.runtime.clock.now()
+        ready = []
+        for child_id in accept.child_ids:
+            rows = registry.rows(child_id)
+            desired = child_id in registry.children
+            promised = self._promises.outstanding(child_id, rows, hub.members, now)
+            owners = hub.owners(child_id)
+            if reconciler.may_hand_over(hub.node, owners, rows, desired, accept.node, hub.members, promised=promised):
+                ready.append(child_id)
+        if ready:
+            GenServer.cast(hub.supervisor_name, ("stop", ready))
+
+    def on_stay(self, stay: Stay) -> None:
+        """A running owner stays: our surplus copies stop, except where we know better."""
+        hub = self.hub
+        registry = hub.registry
+        now = hub.runtime.clock.now()
+        stops, refused = [], []
+        for child_id, teller_pid, pid, serial in stay.rows:
+            rows = registry.rows(child_id)
+            row = rows.get(hub.node)
+            promised = self._promises.outstanding(child_id, rows, hub.members, now)
+            if (
+                row is not None
+                and row.pid == pid
+                and reconciler.may_stop(
+                    hub.node, row.pid, hub.owners(child_id), rows, stay.node, teller_pid, hub.members, promised=promised
+                )
+            ):
+                stops.append(child_id)
+            else:
+                refused.append((child_id, serial))
+        if stops:
+            GenServer.cast(hub.supervisor_name, ("stop", stops))
+        if refused:
+            self._tell(stay.node, StayRefused(hub.node, refused))
+
+    def on_stay_refused(self, refused: StayRefused) -> None:
+        """Our word was not followed: we are free again."""
+        for child_id, serial in refused.rows:
+            self._promises.refused(child_id, refused.node, serial)

@@ -1,0 +1,77 @@
+"""Waiting until a hub is settled: what tests, and people after a change, want to know."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from processhub.hub.hub import Hub
+from processhub.hub.messages import STATUS
+from processhub.registry import RUNNING
+from supervisor.errors import CallTimeout, ProcessExit
+from supervisor.gen_server import GenServer
+from supervisor.processes import give_way, sleep
+from supervisor.runtime import current_process
+
+POLL_SECONDS: Final = 0.05
+_LISTED: Final = 10
+_SLICE: Final = 500
+
+
+def await_settled(hub: Hub, timeout: float | None, members: Iterable[str] | None) -> None:
+    """Return once nothing is left to do anywhere. Raises CallTimeout, listing what is."""
+    clock = hub.runtime.clock
+    deadline = None if timeout is None else clock.now() + timeout
+    expected = None if members is None else sorted(members)
+    while True:
+        problems = _problems(hub, expected)
+        if not problems:
+            return
+        if deadline is not None and clock.now() + POLL_SECONDS > deadline:
+            raise CallTimeout(f"hub {hub.hub_id!r} is not settled after {timeout} s: {'; '.join(problems)}")
+        sleep(POLL_SECONDS)
+
+
+def _problems(hub: Hub, expected: list[str] | None) -> list[str]:
+    """What is not settled; the cheap questions first."""
+    present = sorted(hub.members)
+    if expected is not None and present != expected:
+        return [f"members are {present}, not {expected}"]
+    return _disagreements(hub, present) or _misplaced(hub)
+
+
+def _disagreements(hub: Hub, members: list[str]) -> list[str]:
+    digest = hub.registry.digest()
+    problems = []
+    for node in sorted({*members, hub.node}):
+        try:
+            theirs, busy, seen = GenServer.call((hub.hub_id, node), STATUS, 5.0)
+        except (ProcessExit, CallTimeout) as error:
+            return [f"{node} does not answer: {error}"]
+        if seen != members:
+            problems.append(f"{node} sees the members {seen}")
+        elif busy:
+            problems.append(f"{node} is at work")
+        elif theirs != digest:
+            problems.append(f"{node} has another registry than {hub.node}")
+    return problems
+
+
+def _misplaced(hub: Hub) -> list[str]:
+    """Children that do not run on exactly their owners."""
+    me = current_process()
+    problems: list[str] = []
+    for number, child_id in enumerate(list(hub.registry.children)):
+        rows = hub.registry.rows(child_id)
+        owners = hub.owners(child_id)
+        if len(rows) != len(owners) or any(node not in rows or rows[node].state != RUNNING for node in owners):
+            problems.append(f"{child_id!r} runs on {_states(rows)}, its owners are {list(owners)}")
+            if len(problems) == _LISTED:
+                return [*problems, "..."]
+        if number % _SLICE == 0:
+            give_way(me)
+    return problems
+
+
+def _states(rows: Any) -> str:
+    return ", ".join(f"{node} ({row.state})" for node, row in sorted(rows.items())) or "no node"

@@ -1,0 +1,139 @@
+"""Starts of children, one after the other, without one slow `init` holding up the rest.
+
+A start worker is a process that takes jobs from the queue and runs their start functions in the name of the
+distributed supervisor. Before each start it makes sure that another worker is ready behind it. If the start returns
+without giving way, as most do, the first worker goes on and the second finds an empty queue; if the start blocks, the
+second one takes over. So there are as many workers as starts that block, up to a bound.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final
+
+from processhub.hub.specs import SpecCodec
+from processhub.registry import SpecRecord
+from supervisor.pids import Pid
+from supervisor.reasons import KILL, Crash
+from supervisor.records import DEAD, ActingAs, Process
+from supervisor.runtime import current_process, reason_of
+from supervisor.signals import exit_process, link, send_exit, unlink
+
+log = logging.getLogger(__name__)
+
+WORKERS: Final = 1000
+TIMEOUT: Final = "timeout"
+Done = Callable[[str, Pid | None, Any], None]
+
+
+class Job:
+    """One start. `done(child_id, pid, reason)` is called once: with the pid, or None and why it did not start."""
+
+    __slots__ = ("acting", "child_id", "done", "record", "worker")
+
+    def __init__(self, child_id: str, record: SpecRecord, done: Done) -> None:
+        self.child_id = child_id
+        self.record = record
+        self.done: Done | None = done
+        self.worker: Process | None = None
+        self.acting: ActingAs | None = None
+
+    def finish(self, pid: Pid | None, reason: Any) -> None:
+        """Tell the outcome; only the first one counts."""
+        done, self.done = self.done, None
+        if done is not None:
+            done(self.child_id, pid, reason)
+
+    def cancel(self, reason: Any) -> None:
+        """Give the start up: whatever it has started so far is killed, and so is its worker."""
+        if self.done is None:
+            return
+        self.finish(None, reason)
+        if self.worker is not None and self.acting is not None:
+            kill_all(self.acting)
+            exit_process(self.worker, KILL)
+
+
+def kill_all(acting: ActingAs) -> None:
+    """Kill what an unsuccessful start left behind."""
+    supervisor = acting.supervisor
+    for pid in acting.started:
+        unlink(supervisor, pid)
+        send_exit(supervisor, pid, KILL)
+
+
+class StartQueue:
+    """The jobs of one distributed supervisor.
+
+    Args:
+        supervisor: in whose name children start; the workers are linked to it.
+        specs: makes child specs of records.
+    """
+
+    def __init__(self, supervisor: Process, specs: SpecCodec) -> None:
+        self._supervisor = supervisor
+        self._specs = specs
+        self._jobs: deque[Job] = deque()
+        self._workers = 0
+        self._standby = False
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    def put(self, job: Job) -> None:
+        """Queue a start."""
+        self._jobs.append(job)
+        self._ensure_standby()
+
+    def _ensure_standby(self) -> None:
+        """Have a worker ready behind the one that is about to start something."""
+        if not self._standby and self._jobs and self._workers < WORKERS:
+            self._standby = True
+            self._workers += 1
+            worker = self._supervisor.runtime.spawn(self._work, (), {})
+            worker.label = "start worker"
+            link(self._supervisor, worker.pid)
+
+    def _work(self) -> None:
+        me = current_process()
+        self._standby = False
+        try:
+            while self._jobs:
+                job = self._jobs.popleft()
+                if job.done is None:
+                    continue
+                self._ensure_standby()
+                self._run(me, job)
+        finally:
+            self._workers -= 1
+            self._ensure_standby()
+
+    def _run(self, me: Process, job: Job) -> None:
+        acting = ActingAs(self._supervisor)
+        job.worker, job.acting, me.acting_as = me, acting, acting
+        try:
+            pid = self._specs.ready(job.child_id, job.record).run_start()
+            reason = None if _is_live(me, pid) else _not_a_process(pid)
+        except Exception as error:
+            pid, reason = None, getattr(error, "reason", None) or reason_of(error)
+        job.worker = job.acting = me.acting_as = None
+        if job.done is None or reason is not None:
+            kill_all(acting)
+            job.finish(None, reason)
+        else:
+            job.finish(pid, None)
+
+
+def _is_live(me: Process, pid: Any) -> bool:
+    if not isinstance(pid, Pid):
+        return False
+    process = me.runtime.local(pid)
+    return process is not None and process.status != DEAD
+
+
+def _not_a_process(value: Any) -> Any:
+    if isinstance(value, Pid):
+        return Crash("BadStart", f"the process {value!r} that the start function returned is not alive on this node")
+    return Crash("BadReturn", f"the start function returned {value!r:.200}; it must return the Pid of a linked process")

@@ -1,0 +1,156 @@
+"""Starting children, as the caller's node does it: check, ask the first owners, collect what they say."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from processhub.hub.errors import AlreadyStarted, HubNotAlive, NoChildren, Partitioned
+from processhub.hub.future import Future
+from processhub.hub.hub import Hub
+from processhub.hub.messages import StartReply, StartChildren
+from processhub.hub.requests import ask_all, synchronise
+from processhub.hub.results import StartFailure, StartResult
+from processhub.hub.specs import normalise
+from processhub.hub.stopping import stop_copies
+from processhub.registry import SpecRecord
+from supervisor.processes import sleep
+
+log = logging.getLogger(__name__)
+
+ASK_AGAIN_SECONDS: Final = 0.1  # after a node said that it does not own what we think it owns
+
+
+@dataclass(frozen=True)
+class StartOptions:
+    """The options of a start. timeout: seconds for all of it."""
+
+    timeout: float = 10.0
+    check_existing: bool = True
+    on_failure: str = "continue"
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    child_mapping: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        if self.on_failure not in ("continue", "rollback"):
+            raise ValueError(f'on_failure must be "continue" or "rollback"; got {self.on_failure!r}')
+        if isinstance(self.timeout, bool) or not isinstance(self.timeout, int | float) or self.timeout <= 0:
+            raise ValueError(f"timeout must be a positive number of seconds; got {self.timeout!r}")
+        if not isinstance(self.metadata, Mapping):
+            raise ValueError(f"metadata must be a mapping; got {self.metadata!r:.200}")
+
+
+def start_children(hub: Hub, given: Iterable[Any], options: StartOptions) -> Future[StartResult]:
+    """Start children; what the caller did wrong is raised at once, everything else is in the result."""
+    specs = normalise(given)
+    if not specs:
+        raise NoChildren()
+    if hub.partitioned:
+        raise Partitioned(hub.hub_id)
+    records = hub.specs.encode_all(specs)
+    existing = [child_id for child_id in records if child_id in hub.registry.children]
+    if existing and options.check_existing:
+        raise AlreadyStarted(existing)
+    placements = hub.config.distribution_strategy.assign(
+        list(records), options.child_mapping, hub.placement, hub.copies
+    )
+    hub.codec.pack(dict(options.metadata), "metadata")
+    future: Future[StartResult] = Future(hub.runtime, f"start of {len(records)} children of hub {hub.hub_id!r}")
+    start = Start(hub, records, placements, options, future)
+    hub.runtime.spawn(start.run, (), {})
+    return future
+
+
+class Start:
+    """One start of some children, running as a process of the caller's node."""
+
+    def __init__(
+        self,
+        hub: Hub,
+        records: Mapping[str, SpecRecord],
+        placements: Mapping[str, Any],
+        options: StartOptions,
+        future: Future[StartResult],
+    ) -> None:
+        self.hub = hub
+        self.records = records
+        self.placements = placements
+        self.options = options
+        self.future = future
+        self.deadline = hub.runtime.clock.now() + options.timeout
+        self.started: dict[str, dict[str, Any]] = {}
+        self.errors: list[StartFailure] = []
+
+    def run(self) -> None:
+        """Work it off and set the future's result; a bug of ours becomes its error."""
+        try:
+            self.future.set_result(self._work())
+        except Exception as error:
+            log.exception("a start in hub %s failed", self.hub.hub_id)
+            self.future.set_error(error)
+
+    def _work(self) -> StartResult:
+        left = list(self.records)
+        if not self.hub.await_joined(self._remaining()):
+            self._fail(left, self.hub.node, "timeout")
+            left = []
+        while left:
+            left = self._ask_owners(left)
+            if left:
+                if self._remaining() <= ASK_AGAIN_SECONDS:
+                    self._fail(left, None, "not_owner: the nodes do not agree on the members of the hub")
+                    break
+                sleep(ASK_AGAIN_SECONDS)
+        synchronise(self.hub, self._remaining())
+        rollback = bool(self.errors) and self.options.on_failure == "rollback" and bool(self.started)
+        if rollback:
+            stop_copies(self.hub, list(self.started), self.options.timeout)
+            return StartResult({}, self.errors, True)
+        return StartResult(self.started, self.errors, False)
+
+    def _remaining(self) -> float:
+        return max(0.01, self.deadline - self.hub.runtime.clock.now())
+
+    def _ask_owners(self, child_ids: list[str]) -> list[str]:
+        """Ask the first owner of each child. Returns those whose owner says that it is none: views differ."""
+        hub = self.hub
+        groups: dict[str, list[str]] = {}
+        for child_id in child_ids:
+            owners = hub.placement.owners(child_id, self.placements.get(child_id), hub.copies)
+            if owners:
+                groups.setdefault(owners[0], []).append(child_id)
+            else:
+                self.errors.append(StartFailure(child_id, None, "no_owner: the hub has no members"))
+        requests = {node: self._request(groups[node]) for node in sorted(groups)}
+        foreign: list[str] = []
+        for node, answer in ask_all(hub, requests, self._remaining() + 1.0):
+            if isinstance(answer, StartReply):
+                foreign += self._take(node, answer)
+            else:
+                self._fail(groups[node], node, answer)
+        return foreign
+
+    def _request(self, child_ids: list[str]) -> StartChildren:
+        templates: dict[Any, int] = {}
+        rows = []
+        metadata = dict(self.options.metadata)
+        for child_id in child_ids:
+            template, args = self.records[child_id]
+            number = templates.setdefault(template, len(templates))
+            rows.append([child_id, number, args, metadata, self.placements.get(child_id)])
+        return StartChildren(list(templates), rows, self._remaining())
+
+    def _take(self, node: str, reply: StartReply) -> list[str]:
+        for child_id, pid in reply.started.items():
+            self.started[child_id] = {node: pid}
+        for child_id, reason in reply.failed.items():
+            self.errors.append(StartFailure(child_id, node, reason))
+        return reply.foreign
+
+    def _fail(self, child_ids: Iterable[str], node: str | None, reason: Any) -> None:
+        self.errors += [StartFailure(child_id, node, reason) for child_id in child_ids]
+
+
+__all__ = ["HubNotAlive", "Start", "StartOptions", "start_children"]

@@ -1,0 +1,94 @@
+"""Stopping children, as the caller's node does it: no longer desired first, then every copy stops."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from processhub.hub.errors import NoChildren
+from processhub.hub.future import Future
+from processhub.hub.hub import Hub
+from processhub.hub.messages import StopChildren
+from processhub.hub.requests import ask_all, synchronise
+from processhub.hub.results import StopFailure, StopResult
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class StopOptions:
+    """The options of a stop. timeout: seconds for all of it."""
+
+    timeout: float = 10.0
+
+    def __post_init__(self) -> None:
+        if isinstance(self.timeout, bool) or not isinstance(self.timeout, int | float) or self.timeout <= 0:
+            raise ValueError(f"timeout must be a positive number of seconds; got {self.timeout!r}")
+
+
+def stop_children(hub: Hub, child_ids: Iterable[str], options: StopOptions) -> Future[StopResult]:
+    """Stop children; what the caller did wrong is raised at once, everything else is in the result."""
+    if isinstance(child_ids, str):
+        raise TypeError(
+            f"stop_children takes a list of child ids; got the string {child_ids!r}; use stop_child for one"
+        )
+    ids = list(dict.fromkeys(child_ids))
+    if not ids:
+        raise NoChildren()
+    wrong = [child_id for child_id in ids if not isinstance(child_id, str)]
+    if wrong:
+        raise TypeError(f"child ids are strings; got {wrong[0]!r}")
+    future: Future[StopResult] = Future(hub.runtime, f"stop of {len(ids)} children of hub {hub.hub_id!r}")
+    hub.runtime.spawn(_run, (hub, ids, options.timeout, future), {})
+    return future
+
+
+def _run(hub: Hub, ids: list[str], timeout: float, future: Future[StopResult]) -> None:
+    try:
+        future.set_result(stop_copies(hub, ids, timeout))
+    except Exception as error:
+        log.exception("a stop in hub %s failed", hub.hub_id)
+        future.set_error(error)
+
+
+def stop_copies(hub: Hub, ids: list[str], timeout: float) -> StopResult:
+    """Stop every copy of these children and take them out of the registry. Runs in a process of its own."""
+    registry = hub.registry
+    errors: list[StopFailure] = []
+    stopped: dict[str, list[str]] = {}
+    groups: dict[str, list[str]] = {}
+    now = hub.now_ms()
+    for child_id in ids:
+        if child_id not in registry.children:
+            errors.append(StopFailure(child_id, None, "not_found"))
+            continue
+        stopped[child_id] = []
+        for node in registry.holders(child_id):
+            groups.setdefault(node, []).append(child_id)
+        registry.remove(child_id, now)
+        hub.index.discard(child_id)
+    hub.publish()
+    _collect(hub, groups, timeout, stopped, errors)
+    synchronise(hub, timeout)
+    return StopResult(stopped, errors)
+
+
+def _collect(
+    hub: Hub,
+    groups: Mapping[str, list[str]],
+    timeout: float,
+    stopped: dict[str, list[str]],
+    errors: list[StopFailure],
+) -> None:
+    requests = {node: StopChildren(groups[node]) for node in sorted(groups)}
+    for node, answer in ask_all(hub, requests, timeout):
+        if not isinstance(answer, list):
+            errors += [StopFailure(child_id, node, answer) for child_id in groups[node]]
+            continue
+        for child_id in answer:
+            stopped[child_id].append(node)
+
+
+__all__: list[Any] = ["StopOptions", "stop_children", "stop_copies"]
