@@ -171,6 +171,8 @@ class Worker(greenlet):
                     waiter.switch()
                     waiter = None
             except BaseException:
+                if type(waiter) is Worker:
+                    waiter.holds -= 2
                 return
 
     def _turn(self) -> Wait | None:
@@ -242,7 +244,10 @@ class Scheduler:
             self._continue.stop()
             self._continue.close()
             self._continue = None
-        self._nursery.throw()  # a suspended greenlet is invisible to the collector: it would keep all of this alive
+        # The frames of suspended greenlets are invisible to the collector: they would keep all of this alive.
+        self._nursery.throw()
+        for worker in [worker for worker in self._workers if worker.otp_process is None]:
+            worker.throw()
         self.pool.clear()
         self._aside.clear()
         self._workers.clear()
@@ -266,7 +271,7 @@ class Scheduler:
         return self.take()
 
     def _look_again(self) -> None:
-        """Workers that were set aside: frames that had only switched there have gone on by now; who keeps one has not."""
+        """Workers that were set aside: a frame that had only switched there has gone on by now, one that keeps it not."""
         aside, self._aside = self._aside, []
         while aside:
             worker = aside.pop()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 import threading
 import time
@@ -110,11 +111,18 @@ def nothing_is_left_behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 
 def runtime_left() -> set[str]:
-    """The processes that live on the default runtime, by name or pid; empty while no test has made one.
+    """What lives on the default runtime: processes, their names, armed waits; empty while no test has made one.
 
     Looks the runtime up in sys.modules, so that tests of `ring` never import it.
     """
-    return set()
+    runtime = getattr(sys.modules.get("supervisor.runtime"), "_default", None)
+    if runtime is None:
+        return set()
+    # Greenlets that were there before (pytest's own among them) may be processes and stay.
+    alive = [process for process in runtime.table.values() if not process.adopted]
+    waits = [wait for wait in runtime.scheduler.waits.values() if wait.timeout is not None or wait.target is not None]
+    names = [f"name {name!r} of {process!r}" for name, process in runtime.names.items() if process.adopted]
+    return {*map(repr, alive), *names, *(f"armed wait {wait!r} for {wait.target!r}" for wait in waits)}
 
 
 @pytest.fixture(autouse=True)
@@ -127,4 +135,4 @@ def the_default_runtime_is_at_rest() -> Iterator[None]:
 
         left = wait_until_gone(lambda: runtime_left() - before, 1.0, sleep)
         if left:
-            pytest.fail("the test left processes alive: " + ", ".join(sorted(left)), pytrace=False)
+            pytest.fail("the test left on the default runtime: " + ", ".join(sorted(left)), pytrace=False)

@@ -32,7 +32,7 @@ class Exchange:
         if theirs is None:
             return None
         self._met[node] = theirs
-        changes = self.hub.registry.heard(theirs, self.hub.now_ms())
+        changes = self.hub.registry.heard(theirs)
         self._send_delta(node, theirs)
         return changes
 
@@ -79,7 +79,7 @@ class Exchange:
         if theirs is None:
             return None
         registry = self.hub.registry
-        changes = registry.heard(theirs, self.hub.now_ms())
+        changes = registry.heard(theirs)
         self._send_delta(message.node, theirs)
         if message.answer and registry.lacks(theirs):
             self._send_vector(message.node, answer=False)

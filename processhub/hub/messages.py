@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from processhub.cluster.wire import register
+from processhub.hub.specs import Template
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,7 @@ CONFIG: Final = "config"  # an observer asks; the reply is the hub's configurati
 SYNC: Final = "sync"  # the reply comes once all that was sent before has been applied
 
 
+register(63, Template, to_fields=tuple, from_fields=Template)
 for _code, _cls in enumerate(
     (
         HubHello,

@@ -19,6 +19,7 @@ from supervisor.pids import Pid
 from supervisor.reasons import KILLED
 from supervisor.records import Process
 from supervisor.runtime import Runtime, reason_of
+from supervisor.scheduler import Scheduler
 
 T = TypeVar("T")
 
@@ -55,19 +56,24 @@ class Driver:
         real_seconds: float = _REAL_SECONDS_AT_MOST,
     ) -> None:
         self.time = time
-        self.runtimes: list[Runtime] = list(runtimes)
+        self.runtimes: list[Runtime] = []
         self.patience = patience
         self.real_seconds = real_seconds
         self._loop: Any = gevent.get_hub().loop
+        self._next_pass: list[Callable[[], object]] = []
+        for runtime in runtimes:
+            self.watch(runtime)
 
     def watch(self, runtime: Runtime) -> None:
         """Let this node run, too."""
         self.runtimes.append(runtime)
+        self._take_over(runtime.scheduler)
 
     def forget(self, runtime: Runtime) -> None:
         """This node is gone; does nothing if it is not known."""
         if runtime in self.runtimes:
             self.runtimes.remove(runtime)
+            del runtime.scheduler._drain_next_pass  # the class's own shows again
 
     def settle(self) -> None:
         """Let everything run that can run without time passing. Raises `Stuck` if it goes on for ever."""
@@ -137,8 +143,16 @@ class Driver:
                 break
         raise Stuck(f"the code under test never comes to rest, though no time passes.\n{self._described()}")
 
+    def _take_over(self, scheduler: Scheduler) -> None:
+        # A scheduler without budget goes on by a loop timer of zero seconds. In which pass of the loop that fires, and
+        # so which of two nodes is first, depends on the real time that has passed. Here it is always the next one.
+        scheduler._drain_next_pass = lambda: self._next_pass.append(scheduler._drain)  # type: ignore[method-assign]
+
     def _one_pass(self) -> None:
         """Let the loop run its callbacks, look at I/O and run its timers once."""
+        due, self._next_pass = self._next_pass, []
+        for drain in due:
+            self._loop.run_callback(drain)
         timer = self._loop.timer(0)
         try:
             gevent.get_hub().wait(timer)
@@ -148,7 +162,8 @@ class Driver:
     def _is_quiet(self) -> bool:
         for runtime in self.runtimes:
             runtime.scheduler.arm_waits()
-        return not len(self._loop._callbacks) and all(runtime.scheduler.idle() for runtime in self.runtimes)
+        is_over = not self._next_pass and not len(self._loop._callbacks)
+        return is_over and all(runtime.scheduler.idle() for runtime in self.runtimes)
 
     # -- errors ------------------------------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ring import hash_ring
+import ring.hash_ring
 from ring.hash_ring import MAX_POSITION, HashRing, changes, position
 
 KEYS = [f"key-{n}" for n in range(400)]
@@ -28,7 +28,7 @@ def is_in(ranges: list[tuple[int, int]], at: int) -> bool:
 
 
 def test_the_examples_in_the_documentation_run() -> None:
-    found = doctest.testmod(hash_ring)
+    found = doctest.testmod(ring.hash_ring)
     assert found.attempted
     assert not found.failed
 

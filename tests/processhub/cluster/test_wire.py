@@ -257,7 +257,7 @@ def test_bytes_and_text_stay_apart_and_other_buffers_arrive_as_bytes() -> None:
 
 def test_equal_sets_give_equal_bytes_whatever_their_history() -> None:
     items = [f"child-{number}" for number in range(50)] + [3, (1, 2), None]
-    assert CODEC.pack(set(items)) == CODEC.pack(set(items[::-1]))
+    assert CODEC.pack(set(items)) == CODEC.pack({*items[25:], *items[:25]})
 
 
 def test_pids_of_one_node_share_the_receivers_node_object() -> None:
@@ -335,7 +335,7 @@ def test_references_deep_in_a_value_can_be_resolved_at_once() -> None:
     assert resolved(trip(value)) == value
 
 
-NAMELESS: list[Any] = [lambda: 1, Derived().method, functools.partial(top_level, 1), Conn().sock.acquire]
+NAMELESS: list[Any] = [(lambda: 1), Derived().method, functools.partial(top_level, 1), Conn().sock.acquire]
 
 
 @pytest.mark.parametrize("obj", NAMELESS)

@@ -21,7 +21,8 @@ def taken(registry: Registry) -> Batch:
     """What it has to tell, as it comes out of the wire."""
     batch = registry.take_batch()
     assert batch is not None
-    return sent(batch)
+    received: Batch = sent(batch)
+    return received
 
 
 def sent(message: Batch | Chunk) -> Any:

@@ -146,7 +146,7 @@ def test_vectors_come_back_as_they_were() -> None:
     assert RegistryVector.from_wire(vector.to_wire()) == vector
 
 
-NO_BATCHES = [None, 7, [], [0], "batch", [9, "a", [], None], [True, "a", [], None], [0, "", [], None]]
+NO_BATCHES: list[Any] = [None, 7, [], [0], "batch", [9, "a", [], None], [True, "a", [], None], [0, "", [], None]]
 
 
 @pytest.mark.parametrize("wire", NO_BATCHES)
@@ -172,7 +172,27 @@ def replaced(wire: Any, place: tuple[int, ...], value: Any) -> Any:
     return changed
 
 
-JUNK = [None, True, -1, 0, 1, 3, 2**63, 2**80, 1.5, float("nan"), "", "x", b"x", [], [[]], [1], {}, {"a": 1}, [1, 2]]
+JUNK: list[Any] = [
+    None,
+    True,
+    -1,
+    0,
+    1,
+    3,
+    2**63,
+    2**80,
+    1.5,
+    float("nan"),
+    "",
+    "x",
+    b"x",
+    [],
+    [[]],
+    [1],
+    {},
+    {"a": 1},
+    [1, 2],
+]
 
 
 @given(st.data())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from processhub.registry import Limits, Registry
+from processhub.registry import Batch, Limits, Registry
 from processhub.registry.snapshots import cut
 from tests.processhub.registry.members import NOW, exchange, members, pull, retire, sent, specs, start, taken
 
@@ -258,7 +258,8 @@ def test_what_only_the_returning_member_knew_to_be_removed_is_removed_everywhere
     start(b, "by b")
     exchange(a, b)
     # c knew b's child, and removed it while it was away.
-    c.apply(sent(next(batch for batch in b.delta_since(c.vector()) if batch.items)), NOW)
+    (by_b,) = [op for child in b.children.values() for op in child.ops if child is b.child("by b")]
+    c.apply(Batch("b", [[by_b]]), NOW)
     pull(c, a)
     assert c.remove("by b", NOW)
     exchange(a, b, c)
@@ -324,6 +325,6 @@ def test_old_operations_of_a_retired_incarnation_are_ignored() -> None:
     run = c._desired.operations_since(Registry("z", 1).vector().desired)
     assert run
     before = dict(a.children)
-    a.apply(sent(type(taken(c)).of("c", [op for op in run if op.node == "a"])), NOW)
+    a.apply(sent(Batch.of("c", [op for op in run if op.node == "a"])), NOW)
     assert a.children == before
     assert b.children == before

@@ -124,7 +124,7 @@ def test_writes_and_operations_may_come_between_the_slices_of_a_merge() -> None:
     while b.settling:
         b.settle()
     assert specs(b) == {f"x{n:02}": "by b" if n % 3 == 1 else "spec" for n in range(20) if n % 3}
-    assert b.child("x02").metadata == {"by": "a"}  # type: ignore[union-attr]
+    assert b.child("x02").metadata == {"by": "a"}
     a.apply(taken(b), NOW)
     assert specs(a) == specs(b)
 
