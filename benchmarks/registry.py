@@ -1,10 +1,14 @@
 """What the registry and the ring cost: prints one JSON line per question, medians of several runs.
 
+Processor time, since nothing here waits. The collector is on; it runs once before each measurement, so that none pays
+for the garbage of another.
+
 python -m benchmarks.registry
 """
 
 from __future__ import annotations
 
+import gc
 import json
 import statistics
 import sys
@@ -33,9 +37,10 @@ def report(what: str, unit: str, values: list[float], **more: Any) -> None:
 
 
 def seconds(fn: Callable[[], Any]) -> float:
-    start = time.perf_counter()
+    gc.collect()
+    start = time.process_time()
     fn()
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
 def start_all(registry: Registry, count: int) -> None:

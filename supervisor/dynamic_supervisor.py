@@ -51,9 +51,9 @@ class DynamicSupervisor(GenServer):
     intensity: Intensity
     supervisors: int  # how many of all of them are supervisors
 
-    def init(self, max_children: int | None = None, max_restarts: int = 3, max_seconds: float = 5.0) -> Any:
-        """Return the limits: a DynamicSupervisorSpec, or Ignore() or Stop(reason)."""
-        return DynamicSupervisorSpec(max_children, max_restarts, max_seconds)
+    def init(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the limits: a DynamicSupervisorSpec, or Ignore() or Stop(reason). The default makes one of `args`."""
+        return DynamicSupervisorSpec(*args, **kwargs)
 
     @classmethod
     def child_spec(cls, *args: Any, id: Any = None, **options: Any) -> ChildSpec:
@@ -68,7 +68,7 @@ class DynamicSupervisor(GenServer):
     # -- using -------------------------------------------------------------------------------------------------------
 
     @staticmethod
-    def start_child(sup: Any, spec: Any) -> Pid | None:
+    def start_child(sup: Any, spec: Any) -> Pid:
         """Start a child. None where it does not want to run (its init returned Ignore): it is forgotten then.
 
         The id in its spec need not be unique. Raises InvalidChildSpec, and StartError with what its start failed with,

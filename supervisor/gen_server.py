@@ -135,17 +135,18 @@ class GenServer:
     # -- starting ----------------------------------------------------------------------------------------------------
 
     @classmethod
-    def start_link(cls, *args: Any, name: Any = None, timeout: float | None = None, **kwargs: Any) -> Pid | None:
+    def start_link(cls, *args: Any, name: Any = None, timeout: float | None = None, **kwargs: Any) -> Pid:
         """Start the server linked to the caller; returns its pid once `init` has run.
 
         name: register it, before init runs; AlreadyRegistered where another process has the name.
         timeout: seconds that init may take; then the server is killed and StartError("timeout") raised.
-        Returns None where init returned Ignore(). A failed init raises StartError(reason), and no exit signal is sent.
+        A failed init raises StartError(reason), and no exit signal is sent. Returns None where init returned Ignore(),
+        which the type leaves out: only such a class can do it.
         """
         return _start(cls, args, kwargs, name, timeout, link=True)
 
     @classmethod
-    def start(cls, *args: Any, name: Any = None, timeout: float | None = None, **kwargs: Any) -> Pid | None:
+    def start(cls, *args: Any, name: Any = None, timeout: float | None = None, **kwargs: Any) -> Pid:
         """Like `start_link`, without the link."""
         return _start(cls, args, kwargs, name, timeout, link=False)
 
@@ -403,7 +404,7 @@ def _start(
     name: Any,
     timeout: float | None,
     link: bool,
-) -> Pid | None:
+) -> Pid:
     me = current_process()
     runtime = me.runtime
     scheduler = runtime.scheduler
@@ -413,6 +414,8 @@ def _start(
     parent = parent_of(process, me)
     if link:
         signals.link(parent, process.pid)
+    else:
+        process.parent = None  # as in OTP: who starts without a link may later send exit signals like anybody else
     wait = Wait(runtime.home, next(runtime.serials), scheduler, getcurrent(), timeout)
     wait.target = process
     entry = (INIT, Start(cls, args, kwargs, wait))

@@ -49,6 +49,7 @@ _SLICE_SECONDS: Final = 0.002  # how long one drain of the ready queue may hold 
 _SLICE_ITEMS: Final = 32  # items before the first look at the clock
 _SLICE_ITEMS_AT_MOST: Final = 4096  # a virtual clock stands still during a drain: a count bounds it too
 _POOL_SIZE: Final = 512
+_HELD_AT_FIRST: Final = 64  # set-aside workers before the first look at all of them
 
 
 class Runnable(Protocol):
@@ -220,7 +221,7 @@ class Scheduler:
         self.references = 0  # see `_measure_references`
         self.lazy: list[Wait] = []  # waits that began since the loop last polled, see `arm_waits`
         self.waits: dict[int, Wait] = {}  # armed waits by serial: what a reply from another node can name
-        self._workers: set[Worker] = set()  # the collector kills a parked greenlet that nobody refers to
+        self._workers: set[Worker] = set()
         self._ready: deque[Runnable] = deque()
         self._scheduled = False
         self._chunks = _BUDGET_CHUNKS
@@ -233,6 +234,8 @@ class Scheduler:
         self._nursery = greenlet(self._raise_workers, self.hub)
         self._asker: greenlet | None = None
         self._aside: list[Worker] = []
+        self._held: list[Worker] = []
+        self._held_at_most = _HELD_AT_FIRST
         self.references = self._measure_references()
         self.hub.loop.run_callback(self._move_nursery)
 
@@ -250,6 +253,7 @@ class Scheduler:
             worker.throw()
         self.pool.clear()
         self._aside.clear()
+        self._held.clear()
         self._workers.clear()
 
     # -- greenlets ---------------------------------------------------------------------------------------------------
@@ -271,15 +275,28 @@ class Scheduler:
         return self.take()
 
     def _look_again(self) -> None:
-        """Workers that were set aside: a frame that had only switched there has gone on by now, one that keeps it not."""
+        """Use workers again that were set aside, as far as nobody refers to them any more.
+
+        Most had been switched to by a frame that has gone on by now. The others wait until they are twice as many.
+        """
         aside, self._aside = self._aside, []
+        sweep = len(self._held) + len(aside) > self._held_at_most
+        if sweep:
+            aside += self._held
+            self._held.clear()
         while aside:
             worker = aside.pop()
             alone = getrefcount(worker) == self.references + worker.holds
-            if alone and not getweakrefcount(worker) and not worker.__dict__ and len(self.pool) < _POOL_SIZE:
+            if worker.dead:
+                self._workers.discard(worker)
+            elif not alone or getweakrefcount(worker) or worker.__dict__:
+                self._held.append(worker)
+            elif len(self.pool) < _POOL_SIZE:
                 self.pool.append(worker)
             else:
-                self._workers.discard(worker)
+                self.discard(worker)
+        if sweep:
+            self._held_at_most = max(_HELD_AT_FIRST, 2 * len(self._held))
 
     def _new_worker(self) -> Worker:
         self._asker = getcurrent()
@@ -307,8 +324,8 @@ class Scheduler:
             return  # closed meanwhile
         self._nursery.throw()
         self._nursery = greenlet(self._raise_workers, self.hub)
-        self._workers.difference_update(self.pool)
-        self.pool.clear()
+        while self.pool:
+            self.discard(self.pool.pop())
 
     def _measure_references(self) -> int:
         """What `getrefcount` says in `take` of a parked worker that nobody else refers to.
@@ -321,7 +338,7 @@ class Scheduler:
         return references
 
     def discard(self, worker: Worker) -> None:
-        """Let a worker that parks end: the pool is full."""
+        """Let a worker that parks end. It would not do so by itself: its own `run` refers to it."""
         self._workers.discard(worker)
         self.hub.loop.run_callback(worker.throw, GreenletExit)
 

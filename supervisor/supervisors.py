@@ -120,21 +120,14 @@ class Supervisor(GenServer):
     spec: SupervisorSpec
     intensity: Intensity
 
-    def init(
-        self,
-        children: Iterable[Any] = (),
-        strategy: str = restarts.ONE_FOR_ONE,
-        max_restarts: int = 3,
-        max_seconds: float = 5.0,
-        auto_shutdown: str = restarts.NEVER,
-    ) -> Any:
-        """Return what to supervise: a SupervisorSpec, or Ignore() or Stop(reason)."""
-        return SupervisorSpec(children, strategy, max_restarts, max_seconds, auto_shutdown)
+    def init(self, *args: Any, **kwargs: Any) -> Any:
+        """Return what to supervise: a SupervisorSpec, or Ignore() or Stop(reason). The default makes one of `args`."""
+        return SupervisorSpec(*args, **kwargs)
 
     # -- starting ----------------------------------------------------------------------------------------------------
 
     @classmethod
-    def start_link(cls, *args: Any, name: Any = None, timeout: float | None = None, **kwargs: Any) -> Pid | None:
+    def start_link(cls, *args: Any, name: Any = None, timeout: float | None = None, **kwargs: Any) -> Pid:
         """Start the supervisor and its children, linked to the caller: start_link(children, strategy="one_for_one",
         max_restarts=3, max_seconds=5.0, auto_shutdown="never", name=None); the arguments of `init` in a subclass.
 
@@ -146,7 +139,7 @@ class Supervisor(GenServer):
             raise name_child(error) from None
 
     @classmethod
-    def start(cls, *args: Any, name: Any = None, timeout: float | None = None, **kwargs: Any) -> Pid | None:
+    def start(cls, *args: Any, name: Any = None, timeout: float | None = None, **kwargs: Any) -> Pid:
         """Like `start_link`, without the link."""
         try:
             return super().start(*args, name=name, timeout=timeout, **kwargs)
@@ -166,7 +159,7 @@ class Supervisor(GenServer):
     # -- using -------------------------------------------------------------------------------------------------------
 
     @staticmethod
-    def start_child(sup: Any, spec: Any) -> Pid | None:
+    def start_child(sup: Any, spec: Any) -> Pid:
         """Add a child after all others and start it. None where it does not want to run (its init returned Ignore).
 
         Raises InvalidChildSpec, and StartError with the reason: what its start failed with (its spec is dropped then),
@@ -180,7 +173,7 @@ class Supervisor(GenServer):
         result_of(GenServer.call(sup, ("terminate_child", child_id), None))
 
     @staticmethod
-    def restart_child(sup: Any, child_id: Any) -> Pid | None:
+    def restart_child(sup: Any, child_id: Any) -> Pid:
         """Start a child that does not run. ChildError("not_found", "running" or "restarting"); StartError."""
         return result_of(GenServer.call(sup, ("restart_child", child_id), None))  # type: ignore[no-any-return]
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from random import Random
+from typing import Final
 
 from processhub.cluster.member_actions import (
     ALIVE,
@@ -64,6 +65,8 @@ __all__ = [
     "Probe",
     "SendPing",
 ]
+
+_ROUNDING: Final = 1e-6  # seconds
 
 
 class _Member:
@@ -119,6 +122,7 @@ class Membership:
         self._rng = rng if rng is not None else Random(name)
         self._known: dict[str, _Member] = {}
         self._absence = 0.0  # seconds that this node did not listen
+        self._lenient_until = float("-inf")  # nobody is declared down for want of news before
         self._at = 0.0  # attentive seconds at the latest input
         self._expected: float | None = None  # when the next tick was due, in attentive seconds
 
@@ -265,7 +269,7 @@ class Membership:
     # -- what is due for one node ------------------------------------------------------------------------------------
 
     def _watch(self, node: str, member: _Member, at: float) -> list[Action]:
-        if at >= member.heard_at + self.limits.silence:
+        if at >= max(member.heard_at + self.limits.silence, self._lenient_until):
             return self._down(node, member, SILENT, at)
         if at < member.ping_at:
             return []
@@ -273,7 +277,7 @@ class Membership:
         return [SendPing(node)]
 
     def _doubt(self, node: str, member: _Member, at: float) -> list[Action]:
-        if at >= member.down_at:
+        if at >= max(member.down_at, self._lenient_until):
             return self._down(node, member, UNREACHABLE, at)
         if at < member.probe_at:
             return []
@@ -319,17 +323,25 @@ class Membership:
     def _listen(self, now: float) -> float:
         """`now` in attentive seconds. Finds out whether this node was away since the last tick was due."""
         at = now - self._absence
-        if self._expected is None or at <= self._expected + self.limits.lateness:
-            self._at = at
-            return at
-        # Invariant: attentive time does not go back either.
-        self._at = max(self._at, self._expected)
-        self._absence += at - self._at
-        at = self._at
-        for member in self._known.values():  # what they sent meanwhile waits in our queues: read it first
-            member.down_at = max(member.down_at, at + self.limits.grace)
-            member.heard_at = max(member.heard_at, at + self.limits.grace - self.limits.silence)
-        return at
+        expected = self._expected
+        if expected is not None and at > expected + self.limits.lateness:
+            # What was heard since then may have put the tick off.
+            expected = self._expected = max(expected, self._next_due() or expected)
+        if expected is None or at <= expected + self.limits.lateness:
+            # A tick at the very time that `next_tick` gave must find something due, whatever the rounding did.
+            is_close = expected is not None and at < expected < at + _ROUNDING
+            self._at = max(self._at, expected if is_close and expected is not None else at)
+        else:
+            self._at = max(self._at, expected)
+            self._absence = now - self._at
+            self._be_lenient()
+        return self._at
+
+    def _be_lenient(self) -> None:
+        """What the others sent in our absence waits in our queues: read it before judging anybody."""
+        # Invariant: at least half of the time is outside of these periods, so a node that is always late still judges.
+        if self._at >= self._lenient_until + self.limits.grace:
+            self._lenient_until = self._at + self.limits.grace
 
     def _done(self, actions: list[Action]) -> list[Action]:
         due = self._next_due()
@@ -341,9 +353,9 @@ class Membership:
 
     def _due(self, member: _Member) -> float:
         if member.status == ALIVE:
-            return min(member.ping_at, member.heard_at + self.limits.silence)
+            return min(member.ping_at, max(member.heard_at + self.limits.silence, self._lenient_until))
         if member.status == SUSPECT:
-            return min(member.probe_at, member.down_at)
+            return min(member.probe_at, max(member.down_at, self._lenient_until))
         return min(member.turn_at, member.named_at + self.limits.memory)
 
 

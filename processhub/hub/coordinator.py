@@ -74,6 +74,7 @@ class Coordinator(GenServer):
         self._after(TICK_SECONDS, "tick")
         self._after(hub.config.synchronization_strategy.pause(hub.rng), "round")
         hub.publish()
+        self._remove_lost()
         if hub.joined:
             self._look_at_all()
         self._check_joined()
@@ -103,6 +104,8 @@ class Coordinator(GenServer):
             self._touch(argument)
         elif kind == "event":
             self._on_event(argument)
+        elif kind == "supervisor":  # it is a new one: what was under way in the former is lost
+            self._look_at_all()
 
     def handle_call(self, request: Any, from_: From) -> Any:
         if request == STATUS:
@@ -120,7 +123,7 @@ class Coordinator(GenServer):
         elif isinstance(message, tuple):
             kind, node = message
             if kind == "greet":
-                self._greet(node)
+                self._greet_again(node)
             elif kind == "gone":
                 self._gone_for_good(node)
         else:
@@ -132,6 +135,21 @@ class Coordinator(GenServer):
         node = self.hub.runtime.node
         for peer in node.peers() if node is not None else ():
             self._greet(peer)
+
+    def _greet_again(self, node: str) -> None:
+        """The link to `node` was lost: greet when it is back, let the node go when it is no member any more."""
+        if not self._still_there(node):
+            self._remove(node, "its node is gone")
+        elif self._is_connected(node):
+            self._greet(node)
+        else:
+            send_after(self.me.pid, ("greet", node), GREET_AGAIN_SECONDS)
+
+    def _remove_lost(self) -> None:
+        """Let go of members whose NodeDown never reached us: we, or the event queue, were being restarted."""
+        for node in sorted({*self.hub.others(), *self.hub.observers} - {self.hub.node}):
+            if not self._still_there(node):
+                self._remove(node, "its node is gone")
 
     def _greet(self, node: str) -> None:
         """Present ourselves. The monitor tells at once when no such hub runs there."""
@@ -216,8 +234,7 @@ class Coordinator(GenServer):
         self._watched.pop(node, None)
         self._awaited.discard(node)
         if down.reason == NOCONNECTION:
-            if self._still_there(node):
-                send_after(self.me.pid, ("greet", node), GREET_AGAIN_SECONDS)
+            send_after(self.me.pid, ("greet", node), GREET_AGAIN_SECONDS)
         elif node in self.hub.members or node in self.hub.observers:
             patience = self.hub.config.dsup_shutdown_timeout
             self._gone[node] = send_after(self.me.pid, ("gone", node), patience)
@@ -261,7 +278,7 @@ class Coordinator(GenServer):
     def _lock(self, level: int) -> None:
         if self.hub.level != level:
             self.hub.level = level
-            GenServer.cast(self.hub.name_of("event_queue"), ("level", level))
+            self.hub.tell("event_queue", ("level", level))
 
     # -- joining -----------------------------------------------------------------------------------------------------
 
@@ -360,6 +377,7 @@ class Coordinator(GenServer):
 
     def _discover(self) -> None:
         self._after(self.hub.config.hubs_discover_interval, "discover")
+        self._remove_lost()
         self._greet_all()
 
     def _round(self) -> None:

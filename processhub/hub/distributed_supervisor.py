@@ -38,7 +38,7 @@ BROKEN: Final = 3  # over its restart limit, or it could not be started: tried a
 class Child:
     """A copy on this node. `restarts` are the times of its recent restarts."""
 
-    __slots__ = ("child_id", "epoch", "failures", "pid", "record", "restarts", "state", "stopping")
+    __slots__ = ("child_id", "epoch", "failures", "job", "pid", "record", "restarts", "since", "state", "stopping")
 
     def __init__(self, child_id: str, record: SpecRecord, epoch: int) -> None:
         self.child_id = child_id
@@ -46,22 +46,30 @@ class Child:
         self.epoch = epoch
         self.pid: Pid | None = None
         self.state = STARTING_
+        self.job: Job | None = None  # set while STARTING_
         self.restarts: deque[float] | None = None
-        self.failures = 0
+        self.failures = 0  # in a row; `since` says when it last came up after one
+        self.since = 0.0
         self.stopping: list[Stopping] | None = None
 
 
 class Starting:
     """One StartChildren that is being worked off."""
 
-    def __init__(self, from_: From, foreign: list[str]) -> None:
+    def __init__(self, supervisor: DistributedSupervisor, from_: From) -> None:
         self.from_ = from_
-        self.foreign = foreign
+        self.foreign: list[str] = []
+        self.placement = supervisor.hub.placement  # by which this node is the owner
         self.started: dict[str, Pid] = {}
         self.failed: dict[str, Any] = {}
         self.jobs: dict[str, Job] = {}
         self.written: dict[str, tuple[Any, Any]] = {}  # metadata and placement, for the registry
         self.timer: Any = None
+        self._supervisor = supervisor
+
+    def ended(self, child_id: str, pid: Pid | None, reason: Any) -> None:
+        """One of its starts has ended."""
+        self._supervisor.started(self, child_id, pid, reason)
 
 
 class Stopping:
@@ -84,12 +92,14 @@ class DistributedSupervisor(GenServer):
         self.by_pid: dict[Pid, Child] = {}
         self.starts = StartQueue(self.me, hub.specs)
         self._unwritten = 0
+        self._came_up: list[str] = []
         # A former distributed supervisor took its children with it.
         gone = list(hub.registry.own_table)
         for child_id in gone:
             hub.registry.drop_row(child_id)
         if gone:
             hub.publish()
+        hub.tell("coordinator", ("supervisor", None))
 
     # -- requests ----------------------------------------------------------------------------------------------------
 
@@ -122,13 +132,20 @@ class DistributedSupervisor(GenServer):
         if kind == "retry":
             self._retry(argument)
         elif kind == "kill":
-            for child_id, pid in argument:
-                child = self.children.get(child_id)
-                if child is not None and child.pid == pid:
-                    send_exit(self.me, pid, KILL)
+            self._kill(argument)
         elif kind == "deadline":
             for job in list(argument.jobs.values()):
                 job.cancel(TIMEOUT)
+
+    def _kill(self, late: list[Any]) -> None:
+        """The time of these is over: (child id, pid) of copies that should have ended, and jobs that should have."""
+        for one in late:
+            if isinstance(one, Job):
+                one.cancel(KILL)
+                continue
+            child = self.children.get(one[0])
+            if child is not None and child.pid == one[1]:
+                send_exit(self.me, one[1], KILL)
 
     # -- starting for a caller ---------------------------------------------------------------------------------------
 
@@ -137,7 +154,7 @@ class DistributedSupervisor(GenServer):
         if not hub.joined:
             hub.runtime.spawn(self._start_when_joined, (request, from_), {})
             return NoReply()
-        starting = Starting(from_, [])
+        starting = Starting(self, from_)
         jobs = []
         for child_id, template, args, metadata, placement in request.rows:
             record = SpecRecord(request.templates[template], args)
@@ -146,8 +163,8 @@ class DistributedSupervisor(GenServer):
             child = Child(child_id, record, next_epoch(hub.registry.rows(child_id)))
             self.children[child_id] = child
             starting.written[child_id] = (metadata, placement)
-            job = Job(child_id, record, lambda i, pid, reason: self._started(starting, i, pid, reason))
-            starting.jobs[child_id] = job
+            job = Job(child_id, record, starting.ended)
+            starting.jobs[child_id] = child.job = job
             jobs.append(job)
         if jobs:
             starting.timer = send_after(self.me.pid, ("deadline", starting), request.timeout)
@@ -177,12 +194,16 @@ class DistributedSupervisor(GenServer):
             return True
         return False
 
-    def _started(self, starting: Starting, child_id: str, pid: Pid | None, reason: Any) -> None:
+    def started(self, starting: Starting, child_id: str, pid: Pid | None, reason: Any) -> None:
         """A start of a request has ended, well or not."""
         del starting.jobs[child_id]
         child = self.children[child_id]
+        child.job = None
         metadata, placement = starting.written.pop(child_id)
-        if pid is None:
+        if child.stopping is not None:
+            starting.failed[child_id] = "stopped"
+            self._stopped_while_starting(child, pid)
+        elif pid is None:
             starting.failed[child_id] = reason
             self._forget(child)
         else:
@@ -191,6 +212,8 @@ class DistributedSupervisor(GenServer):
             registry.put(child_id, self.hub.now_ms(), spec=child.record, metadata=metadata, placement=placement)
             self.hub.index.add(child_id)
             self._runs(child, pid)
+            if starting.placement is not self.hub.placement:
+                self._tell_coordinator(child_id)  # the owners may have changed meanwhile
         self._finish_if_done(starting)
 
     def _finish_if_done(self, starting: Starting) -> None:
@@ -222,23 +245,29 @@ class DistributedSupervisor(GenServer):
 
     def _queue_start(self, child: Child) -> None:
         child.state = STARTING_
-        self.starts.put(Job(child.child_id, child.record, self._restarted))
+        child.job = Job(child.child_id, child.record, self._restarted)
+        self.starts.put(child.job)
 
     def _restarted(self, child_id: str, pid: Pid | None, reason: Any) -> None:
         """A start that nobody asked for by name has ended."""
         child = self.children[child_id]
+        child.job = None
         if child.stopping is not None:
             self._stopped_while_starting(child, pid)
         elif pid is not None:
-            child.failures = 0
+            child.since = self.hub.runtime.clock.now() if child.failures else 0.0
             self._runs(child, pid)
         else:
             log.warning("hub %s: child %r did not start: %s", self.hub.hub_id, child_id, reason)
             self._broken(child)
+        self._came_up.append(child_id)
         self._unwritten += 1
         if not len(self.starts) or self._unwritten >= WRITE_EVERY:
             self._unwritten = 0
+            came_up, self._came_up = self._came_up, []
             self.hub.publish()
+            # Meanwhile they may have got other owners, or be desired no more: nobody saw a copy here to stop or move.
+            self.hub.tell("coordinator", ("touched", came_up))
 
     def _runs(self, child: Child, pid: Pid) -> None:
         child.pid = pid
@@ -270,6 +299,8 @@ class DistributedSupervisor(GenServer):
         if child.state == STOPPING:
             self._stopped(child)
             return
+        if child.failures and hub.runtime.clock.now() - child.since >= hub.config.dsup_max_seconds:
+            child.failures = 0  # it ran well in between
         restart = hub.specs.decode(child.child_id, child.record).restart
         if restart == "temporary" or (restart == "transient" and is_orderly(reason)):
             self._forget(child)
@@ -311,14 +342,15 @@ class DistributedSupervisor(GenServer):
             self.by_pid.pop(child.pid, None)
 
     def _tell_coordinator(self, child_id: str) -> None:
-        GenServer.cast(self.hub.hub_id, ("touched", [child_id]))
+        self.hub.tell("coordinator", ("touched", [child_id]))
 
     # -- stopping ----------------------------------------------------------------------------------------------------
 
     def _stop(self, child_ids: list[str], from_: From | None) -> None:
         """Stop copies: an exit signal `shutdown`, and `kill` for those that are still there when their time is over."""
         stopping = Stopping(from_)
-        late: dict[float, list[tuple[str, Pid]]] = {}
+        stopping.left = 1  # this loop: some end at once, and must not answer for those behind them
+        late: dict[float, list[Any]] = {}
         for child_id in child_ids:
             child = self.children.get(child_id)
             if child is not None:
@@ -326,23 +358,37 @@ class DistributedSupervisor(GenServer):
                 self._stop_child(child, stopping, late)
             else:
                 stopping.stopped.append(child_id)  # the reconciler was faster, or there never was a copy here
-        for seconds, pids in late.items():
-            send_after(self.me.pid, ("kill", pids), seconds)
+        self._kill_late(late)
+        stopping.left -= 1
         self._stop_done(stopping)
 
-    def _stop_child(self, child: Child, stopping: Stopping, late: dict[float, list[tuple[str, Pid]]]) -> None:
+    def _kill_late(self, late: dict[float, list[Any]]) -> None:
+        for seconds, ones in late.items():
+            send_after(self.me.pid, ("kill", ones), seconds)
+
+    def _stop_child(self, child: Child, stopping: Stopping, late: dict[float, list[Any]]) -> None:
         waiting = child.stopping
         child.stopping = [*(waiting or ()), stopping]
-        if waiting is not None or child.state == STARTING_:
-            return  # it is on its way; a start that is under way is stopped when it has ended
+        if waiting is not None:
+            return
+        shutdown = self.hub.specs.decode(child.child_id, child.record).shutdown
+        if child.job is not None:
+            self._stop_start(child.job, shutdown, late)
+            return
         if child.pid is None:
             self._stopped(child)
             return
         child.state = STOPPING
-        shutdown = self.hub.specs.decode(child.child_id, child.record).shutdown
         send_exit(self.me, child.pid, KILL if shutdown == "brutal_kill" else SHUTDOWN)
         if isinstance(shutdown, int | float) and self.me.runtime.local(child.pid) is not None:
             late.setdefault(float(shutdown), []).append((child.child_id, child.pid))
+
+    def _stop_start(self, job: Job, shutdown: Any, late: dict[float, list[Any]]) -> None:
+        """A start is to be stopped: at once if it has not begun, else it may end, within its child's shutdown time."""
+        if job.worker is None or shutdown == "brutal_kill":
+            job.cancel(SHUTDOWN)
+        elif isinstance(shutdown, int | float):
+            late.setdefault(float(shutdown), []).append(job)
 
     def _stopped_while_starting(self, child: Child, pid: Pid | None) -> None:
         stopping, child.stopping = child.stopping or [], None
@@ -353,11 +399,10 @@ class DistributedSupervisor(GenServer):
         child.pid = pid
         child.state = RUNNING_
         self.by_pid[pid] = child
-        late: dict[float, list[tuple[str, Pid]]] = {}
+        late: dict[float, list[Any]] = {}
         for one in stopping:
             self._stop_child(child, one, late)
-        for seconds, pids in late.items():
-            send_after(self.me.pid, ("kill", pids), seconds)
+        self._kill_late(late)
 
     def _stopped(self, child: Child) -> None:
         """A copy that was to stop is gone."""
@@ -377,14 +422,18 @@ class DistributedSupervisor(GenServer):
             GenServer.reply(stopping.from_, stopping.stopped)
             stopping.from_ = None
         else:
-            GenServer.cast(self.hub.hub_id, ("touched", stopping.stopped))
+            self.hub.tell("coordinator", ("touched", stopping.stopped))
 
     def terminate(self, reason: Any) -> None:
         """Stop every child, all at once, within the hub's time; then kill what is left."""
-        for pid in list(self.by_pid):
-            send_exit(self.me, pid, SHUTDOWN)
-        deadline = self.me.runtime.clock.now() + self.hub.config.dsup_shutdown_timeout
-        for pid in list(self.by_pid):
+        now = self.me.runtime.clock.now()
+        deadlines = []
+        for pid, child in list(self.by_pid.items()):
+            shutdown = self.hub.specs.decode(child.child_id, child.record).shutdown
+            send_exit(self.me, pid, KILL if shutdown == "brutal_kill" else SHUTDOWN)
+            own = float(shutdown) if isinstance(shutdown, int | float) else self.hub.config.dsup_shutdown_timeout
+            deadlines.append((now + min(own, self.hub.config.dsup_shutdown_timeout), pid.serial, pid))
+        for deadline, _, pid in sorted(deadlines):
             self._await_end(pid, deadline)
         for child_id in list(self.hub.registry.own_table):
             self.hub.registry.drop_row(child_id)

@@ -56,7 +56,7 @@ class EventQueue(GenServer):
 
     def _event(self, priority: int, event: Any) -> None:
         if priority >= self.hub.level:
-            GenServer.cast(self.hub.hub_id, ("event", event))
+            self.hub.tell("coordinator", ("event", event))
             return
         self._sequence += 1
         heapq.heappush(self._held, (-priority, self._sequence, event))
@@ -69,4 +69,4 @@ class EventQueue(GenServer):
         if level >= LOCKED:
             self._recovery = send_after(self_pid(), "recover", self._patience)
         while self._held and -self._held[0][0] >= level:
-            GenServer.cast(self.hub.hub_id, ("event", heapq.heappop(self._held)[2]))
+            self.hub.tell("coordinator", ("event", heapq.heappop(self._held)[2]))

@@ -19,6 +19,7 @@ from processhub.hub.specs import SpecCodec
 from processhub.registry import Changes, Registry
 from processhub.strategy.distribution.base import Placement
 from processhub.strategy.distribution.ring_index import RingIndex
+from supervisor.errors import NoProcess
 from supervisor.gen_server import GenServer
 from supervisor.pids import Pid
 from supervisor.processes import new_wait
@@ -124,6 +125,13 @@ class Hub:
                         GenServer.cast((self.hub_id, node), message)
         finally:
             self._publishing = False
+
+    def tell(self, part: str, request: Any) -> None:
+        """Cast to another part of this hub. Dropped while that part is being restarted: its successor looks at all."""
+        try:
+            GenServer.cast(self.name_of(part), request)
+        except NoProcess:
+            log.debug("hub %s: no %s just now for %.200r", self.hub_id, part, request)
 
     def written(self, child_ids: Iterable[str]) -> None:
         """Rows of these children were changed here: wake who waits for them."""

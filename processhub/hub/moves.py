@@ -61,6 +61,7 @@ class Moves:
             self.waiting.pop(child_id, None)
         if self._pending:
             self._pending.pop(child_id, None)
+        self._promises.forget(child_id)  # no other copy is left that could follow our word, or ours is gone
 
     def _decide(
         self, child_id: str, rows: Any, owners: tuple[str, ...], desired: bool, unknown: bool, now: float
@@ -117,10 +118,10 @@ class Moves:
         """Send what was decided, in one message for each receiver."""
         hub = self.hub
         if self._starts:
-            GenServer.cast(hub.supervisor_name, ("start", self._starts))
+            hub.tell("distributed_supervisor", ("start", self._starts))
             self._starts = []
         if self._stops:
-            GenServer.cast(hub.supervisor_name, ("stop", self._stops))
+            hub.tell("distributed_supervisor", ("stop", self._stops))
             self._stops = []
         offers, self._offers = self._offers, {}
         for node in sorted(offers):
@@ -163,7 +164,7 @@ class Moves:
             if reconciler.may_hand_over(hub.node, owners, rows, desired, accept.node, hub.members, promised=promised):
                 ready.append(child_id)
         if ready:
-            GenServer.cast(hub.supervisor_name, ("stop", ready))
+            hub.tell("distributed_supervisor", ("stop", ready))
 
     def on_stay(self, stay: Stay) -> None:
         """A running owner stays: our surplus copies stop, except where we know better."""
@@ -186,7 +187,7 @@ class Moves:
             else:
                 refused.append((child_id, serial))
         if stops:
-            GenServer.cast(hub.supervisor_name, ("stop", stops))
+            hub.tell("distributed_supervisor", ("stop", stops))
         if refused:
             self._tell(stay.node, StayRefused(hub.node, refused))
 

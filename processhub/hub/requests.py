@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, Final, TypeVar
 
 from processhub.hub.hub import Hub
 from processhub.hub.messages import SYNC
@@ -12,19 +12,29 @@ from supervisor.gen_server import GenServer
 from supervisor.processes import receive, self, send, spawn_link
 
 
-def ask_all(hub: Hub, requests: Mapping[str, Any], timeout: float) -> Iterator[tuple[str, Any]]:
-    """Call each node's distributed supervisor and yield (node, reply) as the replies come.
+T = TypeVar("T")
+PIECE: Final = 1000  # children in one request: what a distributed supervisor takes in without holding the loop
+
+
+def pieces(child_ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Slices of at most `PIECE` ids."""
+    for first in range(0, len(child_ids), PIECE):
+        yield child_ids[first : first + PIECE]
+
+
+def ask_all(hub: Hub, requests: Sequence[tuple[str, T]], timeout: float) -> Iterator[tuple[str, T, Any]]:
+    """Send each (node, request) to that node's distributed supervisor; yield (node, request, reply) as replies come.
 
     Instead of a reply comes the reason why there is none: "timeout", "noproc", "noconnection", an exit reason. Runs in
     a process of its own: it receives.
     """
     me = self()
     tag = object()
-    for node, request in requests.items():
+    for node, request in requests:
         spawn_link(_ask, me, tag, hub.supervisor_name, node, request, timeout)
     for _ in requests:
-        message = receive(lambda m: isinstance(m, tuple) and len(m) == 3 and m[0] is tag)
-        yield message[1], message[2]
+        message = receive(lambda m: isinstance(m, tuple) and len(m) == 4 and m[0] is tag)
+        yield message[1], message[2], message[3]
 
 
 def _ask(asker: Any, tag: object, name: str, node: str, request: Any, timeout: float) -> None:
@@ -37,7 +47,7 @@ def _ask(asker: Any, tag: object, name: str, node: str, request: Any, timeout: f
         answer = error.reason
     except SupervisorError as error:
         answer = str(error)
-    send(asker, (tag, node, answer))
+    send(asker, (tag, node, request, answer))
 
 
 def synchronise(hub: Hub, timeout: float) -> None:

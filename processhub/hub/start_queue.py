@@ -13,8 +13,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
+from processhub.hub.collector import BulkStart
 from processhub.hub.specs import SpecCodec
 from processhub.registry import SpecRecord
+from supervisor.errors import ProcessExit, StartError
 from supervisor.pids import Pid
 from supervisor.reasons import KILL, Crash
 from supervisor.records import DEAD, ActingAs, Process
@@ -78,6 +80,7 @@ class StartQueue:
         self._jobs: deque[Job] = deque()
         self._workers = 0
         self._standby = False
+        self._bulk = BulkStart()
 
     def __len__(self) -> int:
         return len(self._jobs)
@@ -98,6 +101,7 @@ class StartQueue:
 
     def _work(self) -> None:
         me = current_process()
+        me.acting_as = ActingAs(self._supervisor)
         self._standby = False
         try:
             while self._jobs:
@@ -109,20 +113,35 @@ class StartQueue:
         finally:
             self._workers -= 1
             self._ensure_standby()
+            if not self._jobs:
+                self._bulk.over()
 
     def _run(self, me: Process, job: Job) -> None:
-        acting = ActingAs(self._supervisor)
-        job.worker, job.acting, me.acting_as = me, acting, acting
+        acting = me.acting_as
+        assert acting is not None
+        acting.started.clear()
+        job.worker, job.acting = me, acting
         try:
             pid = self._specs.ready(job.child_id, job.record).run_start()
             reason = None if _is_live(me, pid) else _not_a_process(pid)
+        except ProcessExit as error:
+            pid, reason = None, error.reason
+        except StartError as error:
+            pid, reason = None, error.reason
         except Exception as error:
-            pid, reason = None, getattr(error, "reason", None) or reason_of(error)
-        job.worker = job.acting = me.acting_as = None
+            pid, reason = None, reason_of(error)
+        except BaseException as error:  # the worker is to end, or the start function called sys.exit
+            job.worker = job.acting = None
+            kill_all(acting)
+            if self._supervisor.status != DEAD:  # else there is nobody whom it concerns
+                job.finish(None, reason_of(error))
+            raise
+        job.worker = job.acting = None
         if job.done is None or reason is not None:
             kill_all(acting)
             job.finish(None, reason)
         else:
+            self._bulk.started()
             job.finish(pid, None)
 
 

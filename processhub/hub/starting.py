@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from processhub.hub.errors import AlreadyStarted, HubNotAlive, NoChildren, Partitioned
+from processhub.hub.errors import AlreadyStarted, NoChildren, Partitioned
 from processhub.hub.future import Future
 from processhub.hub.hub import Hub
 from processhub.hub.messages import StartReply, StartChildren
-from processhub.hub.requests import ask_all, synchronise
+from processhub.hub.requests import ask_all, pieces, synchronise
 from processhub.hub.results import StartFailure, StartResult
 from processhub.hub.specs import normalise
 from processhub.hub.stopping import stop_copies
 from processhub.registry import SpecRecord
-from supervisor.processes import sleep
+from supervisor.processes import give_way, sleep
+from supervisor.runtime import current_process
 
 log = logging.getLogger(__name__)
 
@@ -108,7 +109,8 @@ class Start:
         if rollback:
             stop_copies(self.hub, list(self.started), self.options.timeout)
             return StartResult({}, self.errors, True)
-        return StartResult(self.started, self.errors, False)
+        in_order = {child_id: self.started[child_id] for child_id in self.records if child_id in self.started}
+        return StartResult(in_order, self.errors, False)
 
     def _remaining(self) -> float:
         return max(0.01, self.deadline - self.hub.runtime.clock.now())
@@ -117,22 +119,24 @@ class Start:
         """Ask the first owner of each child. Returns those whose owner says that it is none: views differ."""
         hub = self.hub
         groups: dict[str, list[str]] = {}
+        me = current_process()
         for child_id in child_ids:
+            give_way(me)
             owners = hub.placement.owners(child_id, self.placements.get(child_id), hub.copies)
             if owners:
                 groups.setdefault(owners[0], []).append(child_id)
             else:
                 self.errors.append(StartFailure(child_id, None, "no_owner: the hub has no members"))
-        requests = {node: self._request(groups[node]) for node in sorted(groups)}
+        requests = [(node, self._request(piece)) for node in sorted(groups) for piece in pieces(groups[node])]
         foreign: list[str] = []
-        for node, answer in ask_all(hub, requests, self._remaining() + 1.0):
+        for node, request, answer in ask_all(hub, requests, self._remaining() + 1.0):
             if isinstance(answer, StartReply):
                 foreign += self._take(node, answer)
             else:
-                self._fail(groups[node], node, answer)
+                self._fail([row[0] for row in request.rows], node, answer)
         return foreign
 
-    def _request(self, child_ids: list[str]) -> StartChildren:
+    def _request(self, child_ids: Sequence[str]) -> StartChildren:
         templates: dict[Any, int] = {}
         rows = []
         metadata = dict(self.options.metadata)
@@ -151,6 +155,3 @@ class Start:
 
     def _fail(self, child_ids: Iterable[str], node: str | None, reason: Any) -> None:
         self.errors += [StartFailure(child_id, node, reason) for child_id in child_ids]
-
-
-__all__ = ["HubNotAlive", "Start", "StartOptions", "start_children"]

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from processhub.hub.errors import NoChildren
 from processhub.hub.future import Future
 from processhub.hub.hub import Hub
 from processhub.hub.messages import StopChildren
-from processhub.hub.requests import ask_all, synchronise
+from processhub.hub.requests import ask_all, pieces, synchronise
 from processhub.hub.results import StopFailure, StopResult
+from supervisor.processes import give_way
+from supervisor.runtime import current_process
 
 log = logging.getLogger(__name__)
 
@@ -55,9 +56,28 @@ def _run(hub: Hub, ids: list[str], timeout: float, future: Future[StopResult]) -
 
 def stop_copies(hub: Hub, ids: list[str], timeout: float) -> StopResult:
     """Stop every copy of these children and take them out of the registry. Runs in a process of its own."""
-    registry = hub.registry
+    me = current_process()
     errors: list[StopFailure] = []
     stopped: dict[str, list[str]] = {}
+    requests: list[tuple[str, StopChildren]] = []
+    for piece in pieces(ids):
+        requests += _no_longer_desired(hub, piece, stopped, errors)
+        give_way(me)
+    for node, request, answer in ask_all(hub, requests, timeout):
+        if isinstance(answer, list):
+            for child_id in answer:
+                stopped[child_id].append(node)
+        else:
+            errors += [StopFailure(child_id, node, answer) for child_id in request.child_ids]
+    synchronise(hub, timeout)
+    return StopResult(stopped, errors)
+
+
+def _no_longer_desired(
+    hub: Hub, ids: Iterable[str], stopped: dict[str, list[str]], errors: list[StopFailure]
+) -> list[tuple[str, StopChildren]]:
+    """Take children out of Desired and tell everybody. Returns what to ask of those that hold copies."""
+    registry = hub.registry
     groups: dict[str, list[str]] = {}
     now = hub.now_ms()
     for child_id in ids:
@@ -70,25 +90,4 @@ def stop_copies(hub: Hub, ids: list[str], timeout: float) -> StopResult:
         registry.remove(child_id, now)
         hub.index.discard(child_id)
     hub.publish()
-    _collect(hub, groups, timeout, stopped, errors)
-    synchronise(hub, timeout)
-    return StopResult(stopped, errors)
-
-
-def _collect(
-    hub: Hub,
-    groups: Mapping[str, list[str]],
-    timeout: float,
-    stopped: dict[str, list[str]],
-    errors: list[StopFailure],
-) -> None:
-    requests = {node: StopChildren(groups[node]) for node in sorted(groups)}
-    for node, answer in ask_all(hub, requests, timeout):
-        if not isinstance(answer, list):
-            errors += [StopFailure(child_id, node, answer) for child_id in groups[node]]
-            continue
-        for child_id in answer:
-            stopped[child_id].append(node)
-
-
-__all__: list[Any] = ["StopOptions", "stop_children", "stop_copies"]
+    return [(node, StopChildren(groups[node])) for node in sorted(groups)]

@@ -15,7 +15,7 @@ digest each pair of vectors is one of three:
 - the one behind folds its own entries and gets the same digest: it had the same operations, and retires them too;
 - it knows nothing of what was folded: it loses nothing by taking over a snapshot and the numbers with it;
 - else they *conflict*. `outranks` orders any two such vectors the same way on every node: the lower one takes the
-  snapshot of the higher one in place of its own map and writes anew what it alone had (`desired.Desired.rejoin`). Its
+  snapshot of the higher one in place of its own map and writes anew what it alone had (see `merges`). Its
   rank only ever rises, so conflicts die out. Without the total order two members that are each ahead in one name
   would swap their maps for ever.
 """

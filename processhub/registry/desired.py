@@ -342,7 +342,10 @@ class Desired:
         ours, ours_vector = {**self.children, **self._residues}, self.vector
         for child_id in ours.keys() | staged.keys():
             self.before.setdefault(child_id, self.children.get(child_id))
-        self.children, self._residues, self._untaken = {}, {}, []
+        # (Cleared in place: lookups hold on to the dict.)
+        self.children.clear()
+        self._residues.clear()
+        self._untaken = []
         for child_id, ops in staged.items():
             self._store(child_id, child_of(ops))
         self.vector = vector.copy()

@@ -11,6 +11,7 @@ import gevent.event
 import supervisor.processes as process
 from supervisor.clock import HeapClock
 from supervisor.gen_server import From, GenServer
+from supervisor.pids import Pid
 from supervisor.runtime import Runtime
 
 HANGS = 30.0  # seconds of real time after which a test counts as hanging
@@ -73,13 +74,21 @@ class Trapper(Echo):
         self.state.append(("terminate", reason))
 
 
+def info(pid: Pid) -> dict[str, Any]:
+    """What the runtime knows of a live process."""
+    found = process.info(pid)
+    assert found is not None, f"{pid!r} is dead"
+    return found
+
+
 def run_as_process(runtime: Runtime, test: Callable[[], object]) -> None:
     """Run `test` as a process of `runtime` and raise what it raises."""
-    done = gevent.event.AsyncResult()
+    done: gevent.event.AsyncResult[None] = gevent.event.AsyncResult()
 
     def body() -> None:
         try:
-            done.set(test())
+            test()
+            done.set(None)
         except BaseException as error:
             done.set_exception(error)
 

@@ -38,7 +38,8 @@ def test_a_pid_stays_the_same_key_when_its_node_takes_a_name() -> None:
 
 def test_sort_keys_order_by_node_then_incarnation_then_serial() -> None:
     pids = [Pid(NodeId(name, life), serial) for name in "ab" for life in (1, 2) for serial in (9, 10)]
-    assert sorted(pids[::-1], key=lambda pid: pid.sort_key) == pids
+    mixed = pids[::-1]
+    assert sorted(mixed, key=lambda pid: pid.sort_key) == pids
 
 
 def test_pids_print_their_node_and_serial() -> None:

@@ -12,6 +12,7 @@ from greenlet import getcurrent
 import supervisor.processes as process
 from supervisor.errors import CallTimeout
 from supervisor.gen_server import GenServer, NoReply
+from supervisor.pids import Pid
 from supervisor.processes import new_wait
 from supervisor.runtime import Runtime, current_process
 from supervisor.scheduler import ABANDONED, EXPIRED, Scheduler
@@ -218,20 +219,17 @@ def test_a_closed_runtime_leaves_no_greenlets(clock: ManualClock) -> None:
 # -- fairness --------------------------------------------------------------------------------------------------------
 
 
-def test_the_ready_queue_goes_on_after_an_item_that_fails(clock: ManualClock) -> None:
+def test_the_ready_queue_goes_on_after_an_item_that_fails(clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> None:
     class Broken:
         def resume(self) -> None:
             raise ValueError("planted")
 
-    ran = []
+    ran: list[Any] = []
     hub = gevent.get_hub()
-    before, hub.print_exception = hub.print_exception, lambda *args: ran.append(args[1])
-    try:
-        scheduler().ready_up(Broken())
-        process.spawn(ran.append, "next")
-        clock.settle()
-    finally:
-        hub.print_exception = before
+    monkeypatch.setattr(hub, "print_exception", lambda *args: ran.append(args[1]))
+    scheduler().ready_up(Broken())
+    process.spawn(ran.append, "next")
+    clock.settle()
     assert ran == [ValueError, "next"]
 
 
@@ -262,7 +260,11 @@ def test_no_reply_is_a_wait_that_ends_by_whoever_answers(clock: ManualClock) -> 
         def handle_cast(self, request: Any) -> None:
             GenServer.reply(self.state, request)
 
+    def late(pid: Pid) -> None:
+        process.sleep(1.0)
+        GenServer.cast(pid, "from another")
+
     pid = Later.start()
-    process.spawn(lambda: (process.sleep(1.0), GenServer.cast(pid, "from another")))
+    process.spawn(late, pid)
     process.spawn(clock.advance, 1.0)
     assert GenServer.call(pid, "ask") == "from another"

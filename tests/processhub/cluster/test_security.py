@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import gevent
@@ -64,12 +65,13 @@ def test_an_empty_or_unreadable_cookie_is_refused(tmp_path: Path) -> None:
     empty = tmp_path / "cookie"
     empty.touch(mode=0o600)
     blank = {"PROCESSHUB_COOKIE": " "}
-    for use in (
+    uses: list[Callable[[], object]] = [
         lambda: load_cookie(""),
         lambda: load_cookie(None, None, blank),
         lambda: load_cookie(None, empty, {}),
         lambda: load_cookie(None, tmp_path, {}),
-    ):
+    ]
+    for use in uses:
         with pytest.raises(CookieError):
             use()
     with pytest.raises(CookieError):

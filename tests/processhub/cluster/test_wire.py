@@ -286,6 +286,17 @@ def test_a_new_name_of_the_node_shows_in_pids_sent_after_it() -> None:
     assert trip_of(codec, pid).incarnation == 4
 
 
+def test_a_node_that_took_a_name_knows_pids_of_that_name_as_its_own() -> None:
+    nodes = Nodes("nonode@nohost", 0)
+    codec = Codec(nodes)
+    data = CODEC.pack(PID)
+    assert codec.unpack(data).home is not nodes.home  # of a namesake, as far as it can know
+    nodes.home.name, nodes.home.incarnation = PID.node, PID.incarnation
+    nodes._all[PID.node, PID.incarnation] = nodes.home
+    codec.forget()
+    assert codec.unpack(data).home is nodes.home
+
+
 def trip_of(codec: Codec, value: Any) -> Any:
     return CODEC.unpack(codec.pack(value))
 
@@ -349,7 +360,8 @@ def test_lambdas_local_functions_and_methods_of_instances_are_not_importable() -
 
     class Local: ...
 
-    for obj in (local, Local, lambda: 1, Derived().method, [].append):
+    nameless: list[Any] = [local, Local, lambda: 1, Derived().method, [].append]
+    for obj in nameless:
         with pytest.raises(NotImportable):
             CODEC.pack(obj)
 

@@ -190,6 +190,22 @@ def test_a_peer_that_restarts_on_its_port_is_found_again_and_gets_no_old_frames(
     assert events.log == ["connected", "disconnected", "connected"]
 
 
+def test_frames_that_wait_when_the_connection_is_lost_do_not_go_out_on_the_next_one(make: Make) -> None:
+    first = make(queue_frames=4)
+    address, _ = listening(first)
+    events = Events()
+    channel = make(queue_frames=4).open(address, events)
+    events.wait("connected")
+    while channel.send(b"old" + bytes(200_000)):  # nobody reads while this does not yield
+        pass
+    first.close()
+    _, got = listening(make(), address)
+    events.wait("connected", 2)
+    assert channel.send(b"new")
+    until(lambda: b"new" in got)
+    assert got == [b"new"]
+
+
 CHILD = """
 import sys, gevent
 from processhub.cluster.zerorpc_transport import ZerorpcTransport
@@ -367,7 +383,8 @@ def test_garbage_of_a_peer_is_counted_logged_once_and_harms_nothing(
 
 
 def test_a_message_far_over_the_limit_costs_its_sender_the_connection_and_nobody_else(make: Make) -> None:
-    address, got = listening(make(max_frame=1000))
+    server = make(max_frame=1000)
+    address, got = listening(server)
     events = Events()
     channel = make().open(address, events)
     events.wait("connected")
@@ -377,6 +394,7 @@ def test_a_message_far_over_the_limit_costs_its_sender_the_connection_and_nobody
     assert channel.send(b"fine")
     until(lambda: got)
     assert got == [b"fine"]
+    assert server.malformed == 0  # it did not even get through
     assert events.log == ["connected"]
 
 

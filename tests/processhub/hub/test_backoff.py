@@ -14,7 +14,14 @@ from processhub.hub.errors import InvalidConfig
 
 def test_pauses_double_up_to_the_limit() -> None:
     backoff = Backoff(first=0.5, factor=2.0, limit=3.0, jitter=0.0)
-    assert [backoff.pause(failures, Random(0)) for failures in (1, 2, 3, 4, 5, 100_000)] == [0.5, 1.0, 2.0, 3.0, 3.0, 3.0]
+    assert [backoff.pause(failures, Random(0)) for failures in (1, 2, 3, 4, 5, 100_000)] == [
+        0.5,
+        1.0,
+        2.0,
+        3.0,
+        3.0,
+        3.0,
+    ]
 
 
 @given(failures=st.integers(1, 10_000), seed=st.integers(0, 1000))

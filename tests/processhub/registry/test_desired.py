@@ -260,7 +260,6 @@ def test_what_only_the_returning_member_knew_to_be_removed_is_removed_everywhere
     # c knew b's child, and removed it while it was away.
     (by_b,) = [op for child in b.children.values() for op in child.ops if child is b.child("by b")]
     c.apply(Batch("b", [[by_b]]), NOW)
-    pull(c, a)
     assert c.remove("by b", NOW)
     exchange(a, b, c)
     assert "by b" not in a.children

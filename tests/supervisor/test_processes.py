@@ -1,0 +1,408 @@
+from __future__ import annotations
+
+from typing import Any
+
+import gevent.event
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import supervisor.processes as process
+from supervisor.errors import AlreadyRegistered, CallTimeout, Exit, NoProcess, ReceiveTimeout
+from supervisor.gen_server import GenServer
+from supervisor.pids import Pid
+from supervisor.processes import await_exit, give_way
+from supervisor.reasons import Crash
+from supervisor.runtime import Runtime, current_process, default_runtime
+from supervisor.signals import Down, ExitSignal
+from tests.supervisor.kit import Echo, ManualClock, Trapper, info, run_as_process
+
+# -- spawn -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_spawned_function_runs_with_its_arguments_when_the_caller_gives_way(clock: ManualClock) -> None:
+    seen: list[Any] = []
+    pid = process.spawn(lambda *args, **kwargs: seen.append((process.self(), args, kwargs)), 1, b=2)
+    assert process.alive(pid)
+    assert not seen
+    clock.settle()
+    assert seen == [(pid, (1,), {"b": 2})]
+    assert not process.alive(pid)
+
+
+@pytest.mark.parametrize(
+    ("end", "reason"),
+    [
+        (lambda: None, "normal"),
+        (lambda: gevent.get_hub().loop.run_callback(int), "normal"),
+        (lambda: raising(SystemExit(0)), "normal"),
+        (lambda: raising(Exit("enough")), "enough"),
+        (lambda: raising(gevent.GreenletExit()), "killed"),
+    ],
+)
+def test_a_plain_process_ends_with_the_reason_of_how_it_returned(clock: ManualClock, end: Any, reason: Any) -> None:
+    pid, ref = process.spawn_monitor(end)
+    assert process.receive(timeout=1) == Down(ref, pid, reason)
+
+
+def raising(error: BaseException) -> None:
+    raise error
+
+
+@pytest.mark.parametrize("error", [ValueError("no"), SystemExit(3), gevent.Timeout(1)])
+def test_what_escapes_from_a_plain_process_is_its_crash(clock: ManualClock, error: BaseException) -> None:
+    process.spawn_monitor(raising, error)
+    reason = process.receive(timeout=1).reason
+    assert isinstance(reason, Crash)
+    assert reason.type == type(error).__qualname__
+    assert "raise error" in reason.traceback
+
+
+def test_a_process_that_is_killed_before_it_began_never_runs(clock: ManualClock) -> None:
+    seen: list[int] = []
+    pid = process.spawn(seen.append, 1)
+    process.exit(pid, "kill")
+    clock.settle()
+    assert not seen
+
+
+# -- messages --------------------------------------------------------------------------------------------------------
+
+
+def test_messages_arrive_in_the_order_they_were_sent(clock: ManualClock) -> None:
+    me = process.self()
+
+    def sender() -> None:
+        for n in range(100):
+            process.send(me, n)
+
+    process.spawn(sender)
+    assert [process.receive(timeout=1) for _ in range(100)] == list(range(100))
+
+
+def test_a_message_to_the_dead_is_dropped_and_to_an_unknown_name_an_error(clock: ManualClock) -> None:
+    pid = Echo.start(name="echo")
+    process.exit(pid, "boom")
+    process.send(pid, "hello")
+    GenServer.cast(pid, "hello")
+    for use in (process.send, GenServer.cast):
+        with pytest.raises(NoProcess, match="echo"):
+            use("echo", "hello")
+
+
+def test_a_plain_process_receives_casts_and_calls_as_tuples(clock: ManualClock) -> None:
+    def serve() -> None:
+        kind, request = process.receive()
+        assert (kind, request) == ("cast", "c")
+        kind, request, from_ = process.receive()
+        GenServer.reply(from_, (kind, request))
+
+    pid = process.spawn(serve)
+    GenServer.cast(pid, "c")
+    assert GenServer.call(pid, "q") == ("call", "q")
+
+
+def test_receive_takes_the_first_match_and_leaves_the_others_in_order(clock: ManualClock) -> None:
+    for n in range(5):
+        process.send(process.self(), n)
+    assert process.receive(lambda n: n == 3) == 3
+    assert [process.receive(timeout=0) for _ in range(4)] == [0, 1, 2, 4]
+
+
+def test_receive_looks_at_a_message_that_did_not_match_once_per_call(clock: ManualClock) -> None:
+    looked: list[int] = []
+    me = process.self()
+
+    def match(n: int) -> bool:
+        looked.append(n)
+        return n == 50
+
+    def sender() -> None:
+        for n in range(51):
+            process.send(me, n)
+            process.sleep(0)
+
+    process.spawn(sender)
+    process.spawn(clock.advance, 1.0)
+    assert process.receive(match) == 50
+    assert looked == list(range(51))
+
+
+def test_receive_may_find_nothing(clock: ManualClock) -> None:
+    process.send(process.self(), "other")
+    with pytest.raises(ReceiveTimeout, match="1 others"):
+        process.receive(lambda _: False, timeout=0)
+    process.spawn(clock.advance, 5.0)
+    with pytest.raises(TimeoutError):
+        process.receive(lambda _: False, timeout=5.0)
+    assert clock.now() == 1005.0
+
+
+def test_the_deadline_of_a_receive_holds_however_many_others_arrive(clock: ManualClock) -> None:
+    me, ended = process.self(), []
+
+    def receiver() -> None:
+        try:
+            process.receive(lambda _: False, timeout=3.0)
+        except ReceiveTimeout:
+            ended.append(process.now())
+            process.send(me, "done")
+
+    pid = process.spawn(receiver)
+    for _ in range(6):
+        clock.advance(0.6)
+        process.send(pid, "noise")
+    clock.settle()
+    assert ended == [1003.0]
+
+
+def test_false_values_are_messages_too(clock: ManualClock) -> None:
+    for message in (None, False, 0, ()):
+        process.send(process.self(), message)
+        got = process.receive(timeout=0)
+        assert got == message
+        assert type(got) is type(message)
+
+
+@given(st.lists(st.one_of(st.integers(0, 3), st.tuples(st.just("receive"), st.integers(0, 3))), max_size=30))
+def test_selective_receive_is_a_list_from_which_the_first_match_is_taken(plan: list[Any]) -> None:
+    def check() -> None:
+        expected: list[int] = []
+        for step in plan:
+            if isinstance(step, int):
+                process.send(process.self(), step)
+                expected.append(step)
+            elif step[1] in expected:
+                expected.remove(step[1])
+                assert process.receive(is_equal(step[1]), timeout=0) == step[1]
+            else:
+                with pytest.raises(ReceiveTimeout):
+                    process.receive(is_equal(step[1]), timeout=0)
+        assert [process.receive(timeout=0) for _ in expected] == expected
+
+    clock = ManualClock()
+    clock.runtime = Runtime(clock=clock)
+    run_as_process(clock.runtime, check)
+    clock.runtime.close()
+    clock.settle()
+
+
+def is_equal(wanted: Any) -> Any:
+    return lambda message: message == wanted
+
+
+def test_receive_in_a_server_is_refused(clock: ManualClock) -> None:
+    error = GenServer.call(Echo.start(), lambda: caught(RuntimeError, process.receive))
+    assert "handle_call" in error
+
+
+def caught(kind: type[BaseException], fn: Any) -> str:
+    with pytest.raises(kind) as info:
+        fn()
+    return str(info.value)
+
+
+# -- time ------------------------------------------------------------------------------------------------------------
+
+
+def test_send_after_sends_when_its_time_has_come_unless_it_is_cancelled(clock: ManualClock) -> None:
+    me = process.self()
+    process.send_after(me, "late", 2.0)
+    process.send_after(me, "never", 1.0).cancel()
+    clock.advance(1.9)
+    assert info(me)["queue_length"] == 0
+    clock.advance(0.1)
+    assert process.receive(timeout=0) == "late"
+
+
+def test_send_after_to_a_name_that_nobody_has_then_does_nothing(clock: ManualClock) -> None:
+    process.send_after("nobody", "hello", 1.0)
+    clock.advance(1.0)
+
+
+def test_sleep_lasts_as_long_as_the_clock_says(clock: ManualClock) -> None:
+    woken: list[float] = []
+
+    def sleeper(seconds: float) -> None:
+        process.sleep(seconds)
+        woken.append(process.now())
+
+    for seconds in (3.0, 1.0, 2.0):
+        process.spawn(sleeper, seconds)
+    clock.advance(10.0)
+    assert woken == [1001.0, 1002.0, 1003.0]
+
+
+# -- names -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_name_finds_its_process_until_that_ends(clock: ManualClock) -> None:
+    pid = Echo.start(name="echo")
+    assert process.whereis("echo") == pid
+    assert GenServer.call("echo", 1) == 1
+    process.exit(pid, "boom")
+    assert process.whereis("echo") is None
+    again = Echo.start(name="echo")
+    assert process.whereis("echo") == again
+
+
+def test_a_name_belongs_to_one_process(clock: ManualClock) -> None:
+    pid = Echo.start(name="echo")
+    process.register("echo", pid)
+    with pytest.raises(AlreadyRegistered) as failed:
+        process.register("echo", process.self())
+    assert failed.value.pid == pid
+    count = len(current_process().runtime.table)
+    with pytest.raises(AlreadyRegistered):
+        Echo.start_link(name="echo")
+    assert len(current_process().runtime.table) == count
+    process.unregister("echo")
+    process.register("echo", process.self())
+
+
+def test_names_of_the_dead_and_unknown_names_are_refused(clock: ManualClock) -> None:
+    pid = Echo.start()
+    process.exit(pid, "boom")
+    with pytest.raises(NoProcess):
+        process.register("late", pid)
+    with pytest.raises(NoProcess):
+        process.unregister("late")
+
+
+def test_a_process_that_dies_gives_back_all_its_names_but_none_that_passed_to_another(clock: ManualClock) -> None:
+    first, second = Echo.start(name="a"), Echo.start()
+    process.register("b", first)
+    process.unregister("a")
+    process.register("a", second)
+    process.exit(first, "boom")
+    assert process.whereis("a") == second
+    assert process.whereis("b") is None
+
+
+def test_a_via_name_is_resolved_by_its_object(clock: ManualClock) -> None:
+    class Via:
+        def resolve(self, timeout: float | None = 0.0, *_: Any) -> Pid:
+            return pid
+
+    pid = Trapper.start(events := list[Any]())
+    process.send(Via(), "hello")
+    assert GenServer.call(Via(), 1) == 1
+    assert events == ["hello"]
+
+
+# -- any greenlet ----------------------------------------------------------------------------------------------------
+
+
+def test_any_greenlet_becomes_a_process_and_its_end_is_an_end(clock: ManualClock) -> None:
+    pids: list[Pid] = []
+
+    def stranger() -> None:
+        pids.append(process.self())
+        process.send(me, "hello")
+        raise Exit("enough")
+
+    me = process.self()
+    stranger_greenlet = gevent.spawn(stranger)
+    clock.settle()
+    assert process.receive(timeout=0) == "hello"
+    assert stranger_greenlet.dead
+    ref = process.monitor(pids[0])
+    assert process.receive(timeout=0) == Down(ref, pids[0], "noproc")
+
+
+def test_a_greenlet_that_is_told_to_exit_gets_an_exit_once_and_may_become_another_process(clock: ManualClock) -> None:
+    log: list[Any] = []
+
+    def stranger() -> None:
+        log.append(process.self())
+        try:
+            process.receive()
+        except Exit as error:
+            log.append(error.reason)
+        log.append(process.self())
+        process.sleep(1.0)
+        log.append("slept")
+
+    gevent.spawn(stranger)
+    clock.settle()
+    process.exit(log[0], "boom")
+    clock.advance(2.0)
+    first, reason, second, slept = log
+    assert reason == "boom"
+    assert first != second
+    assert slept == "slept"
+
+
+def test_the_exit_of_a_greenlet_that_runs_before_it_arrives_is_not_lost(clock: ManualClock) -> None:
+    log: list[Any] = []
+    go = gevent.event.Event()
+
+    def stranger() -> None:
+        log.append(process.self())
+        go.wait()
+        try:
+            process.self()
+        except Exit:
+            log.append("exit")
+        log.append(process.self())
+
+    gevent.spawn(stranger)
+    clock.settle()
+    go.set()
+    process.exit(log[0], "boom")
+    clock.settle()
+    assert log[1] == "exit"
+    assert log[2] != log[0]
+
+
+# -- helpers of supervisors ------------------------------------------------------------------------------------------
+
+
+def test_await_exit_returns_the_reason_even_of_the_dead(clock: ManualClock) -> None:
+    pid = Echo.start()
+    process.spawn(process.exit, pid, "boom")
+    assert await_exit(pid, 5.0) == "boom"
+    assert await_exit(pid, 5.0) == "noproc"
+
+
+def test_await_exit_gives_up_at_its_deadline(clock: ManualClock) -> None:
+    pid = Echo.start()
+    process.spawn(clock.advance, 5.0)
+    with pytest.raises(CallTimeout):
+        await_exit(pid, 5.0)
+    assert process.alive(pid)
+
+
+def test_give_way_lets_others_run_once_the_share_is_used_up(clock: ManualClock) -> None:
+    ran: list[int] = []
+    process.spawn(ran.append, 1)
+    steps = 0
+    while not ran and steps < 10_000:
+        give_way(current_process())
+        steps += 1
+    assert 1 < steps < 2000
+
+
+def test_info_says_what_the_table_knows(clock: ManualClock) -> None:
+    pid = Trapper.start_link([], name="trapper")
+    ref = process.monitor(pid)
+    found = info(pid)
+    assert (found["names"], found["status"], found["server"]) == (["trapper"], "idle", "Trapper")
+    assert (found["links"], found["watched_by"], found["trap_exit"]) == ([process.self()], [process.self()], True)
+    assert found["parent"] == process.self()
+    process.demonitor(ref)
+    process.unlink(pid)
+    process.exit(pid, "kill")
+    assert process.info(pid) is None
+
+
+def test_spawn_link_hears_of_the_end(clock: ManualClock) -> None:
+    process.trap_exit(True)
+    pid = process.spawn_link(raising, Exit("boom"))
+    assert process.receive(timeout=1) == ExitSignal(pid, "boom")
+    assert process.trap_exit(False) is True
+
+
+def test_the_default_runtime_is_the_one_of_greenlets_that_no_process_spawned() -> None:
+    pid = process.self()
+    assert default_runtime().local(pid) is not None
