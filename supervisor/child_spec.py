@@ -39,12 +39,18 @@ class ChildSpec:
     significant: bool = False
 
     def __post_init__(self) -> None:
-        _check(self.id is not None, self, "id", "any value that is unique in its supervisor, not None")
-        _check(_is_start(self.start), self, "start", _START_FORMS)
-        _check(self.restart in RESTARTS, self, "restart", f"one of {', '.join(RESTARTS)}")
-        _check(_is_shutdown(self.shutdown), self, "shutdown", 'seconds >= 0, "brutal_kill" or "infinity"')
-        _check(self.type in TYPES, self, "type", f"one of {', '.join(TYPES)}")
-        _check(isinstance(self.significant, bool), self, "significant", "True or False")
+        if not _is_id(self.id):
+            raise _wrong(self, "id", "a hashable value that is unique in its supervisor, not None")
+        if not _is_start(self.start):
+            raise _wrong(self, "start", _START_FORMS)
+        if self.restart not in RESTARTS:
+            raise _wrong(self, "restart", f"one of {', '.join(RESTARTS)}")
+        if not _is_shutdown(self.shutdown):
+            raise _wrong(self, "shutdown", 'seconds >= 0, "brutal_kill" or "infinity"')
+        if self.type not in TYPES:
+            raise _wrong(self, "type", f"one of {', '.join(TYPES)}")
+        if not isinstance(self.significant, bool):
+            raise _wrong(self, "significant", "True or False")
 
     def run_start(self) -> Any:
         """Call the start function. Raises what it raises."""
@@ -61,10 +67,17 @@ _START_FORMS: Final = '(callable, args), (callable, args, kwargs) or (Class, "me
 _FIELDS: Final = tuple(field.name for field in fields(ChildSpec))
 
 
-def _check(good: bool, spec: ChildSpec, name: str, expected: str) -> None:
-    if not good:
-        value = getattr(spec, name)
-        raise InvalidChildSpec(f"child spec {spec.id!r}: {name} must be {expected}; got {value!r:.200}")
+def _wrong(spec: ChildSpec, name: str, expected: str) -> InvalidChildSpec:
+    value = getattr(spec, name)
+    return InvalidChildSpec(f"child spec {spec.id!r}: {name} must be {expected}; got {value!r:.200}")
+
+
+def _is_id(value: object) -> bool:
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return value is not None
 
 
 def _is_shutdown(value: object) -> bool:

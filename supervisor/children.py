@@ -6,7 +6,7 @@ All of it runs in the supervisor's own process, which waits: as in OTP a supervi
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import fields
 from typing import Any, Final, NamedTuple
 
@@ -71,6 +71,22 @@ def result_of(answer: Any) -> Any:
         error = StartError if answer[1] == "start" else ChildError
         raise error(answer[2], answer[3])
     return answer
+
+
+# What a supervisor understands: name -> (method, type of its argument or None where it takes none).
+Requests = dict[str, tuple[Callable[..., Any], type | None]]
+
+
+def request_handler(requests: Requests, request: Any) -> Callable[..., Any] | None:
+    """The method that answers `request`, a tuple (name, argument?); None for anything else.
+
+    A supervisor does not end because somebody sends it nonsense: all its children would end with it.
+    """
+    if type(request) is not tuple or not request or type(request[0]) is not str:
+        return None
+    handler, kind = requests.get(request[0], (None, None))
+    good = len(request) == 1 if kind is None else len(request) == 2 and isinstance(request[1], kind)
+    return handler if good else None
 
 
 def split_options(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from supervisor.errors import EncodeError, NoConnection
+from supervisor.errors import EncodeError, NoConnection, NoProcess
 from supervisor.pids import Pid, Ref
 from supervisor.records import Process
 from supervisor.scheduler import Wait
@@ -29,6 +29,7 @@ EXIT: Final = 9  # (EXIT, source, to, reason, linked)
 MONITOR: Final = 10  # (MONITOR, ref, watcher, to)
 DEMONITOR: Final = 11  # (DEMONITOR, ref, to)
 DOWN: Final = 12  # (DOWN, ref, watcher, pid or name, reason)
+REFUSED: Final = 13  # (REFUSED, ref, text): the request or the reply could not be encoded or decoded
 
 
 class Router(Protocol):
@@ -41,7 +42,8 @@ class Router(Protocol):
     def send(self, node: str, op: tuple[Any, ...]) -> bool:
         """Queue an op. It may suspend the calling greenlet while the queue is full, never the event loop.
 
-        False when the node is not connected. Raises EncodeError when the op cannot be sent.
+        False when the node is not connected. Raises EncodeError when the op cannot be sent, CallTimeout when the queue
+        was full for all of a call's timeout.
         """
         ...
 
@@ -101,19 +103,32 @@ class RemoteTarget:
 
 
 def call(runtime: Runtime, node: str, to: Any, caller: Pid, wait: Wait, request: Any) -> None:
-    """Send a call whose answer ends `wait`. Raises NoConnection, and EncodeError where the request cannot be sent."""
+    """Send a call whose answer ends `wait`. Raises NoConnection, and what `Router.send` raises."""
     if not runtime.transmit(node, (CALL_OP, to, caller, wait, request)):
-        raise NoConnection(node)
+        # Of this node's own name there can only be pids of an earlier life.
+        raise NoProcess(to) if node == runtime.home.name else NoConnection(node)
     wait.target = RemoteTarget(runtime, node, to)
 
 
 def reply(runtime: Runtime, ref: Ref, value: Any) -> None:
-    """Send an answer to the node of `ref`. Raises EncodeError where it cannot be sent."""
-    peer = runtime.peers.get(ref.node)
+    """Send an answer to the node of `ref`. Raises EncodeError where it cannot be sent; the call is still open then."""
+    node = ref.home.name
+    runtime.transmit(node, (REPLY, ref, value))
+    _close(runtime, node, ref)
+
+
+def refuse(runtime: Runtime, ref: Ref, error: EncodeError) -> None:
+    """There is an answer, but it cannot be sent: the caller gets an EncodeError."""
+    runtime.transmit(ref.node, (REFUSED, ref, str(error)))
+    _close(runtime, ref.node, ref)
+
+
+def _close(runtime: Runtime, node: str, ref: Ref) -> None:
+    """The call from there to a process here is answered."""
+    peer = runtime.peers.get(node)
     remote = peer.served.pop(ref, None) if peer is not None else None
     if remote is not None:
         remote.process.drop_waiter(remote)
-    runtime.transmit(ref.node, (REPLY, ref, value))
 
 
 def link(process: Process, pid: Pid) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
@@ -10,8 +9,10 @@ from supervisor.child_spec import ChildSpec, Shutdown, child_spec
 from supervisor.children import (
     INFINITY,
     ChildEntry,
+    Requests,
     refused,
     report,
+    request_handler,
     result_of,
     split_options,
     start_failed,
@@ -119,10 +120,8 @@ class DynamicSupervisor(GenServer):
     # -- the process: requests ---------------------------------------------------------------------------------------
 
     def handle_call(self, request: Any, from_: From) -> Any:
-        handler = _REQUESTS.get(request[0]) if isinstance(request, tuple) and request else None
-        if handler is None:
-            return refused(f"unknown request {request!r:.80}", None)
-        return handler(self, *request[1:])
+        handler = request_handler(_REQUESTS, request)
+        return handler(self, *request[1:]) if handler is not None else refused(f"bad request {request!r:.80}", None)
 
     def _start_child(self, spec: ChildSpec) -> Any:
         limit = self.spec.max_children
@@ -205,9 +204,9 @@ class DynamicSupervisor(GenServer):
         self.supervisors -= spec.type == "supervisor"
 
 
-_REQUESTS: Final[dict[str, Callable[..., Any]]] = {
-    "start_child": DynamicSupervisor._start_child,
-    "terminate_child": DynamicSupervisor._terminate_child,
-    "which_children": DynamicSupervisor._which_children,
-    "count_children": DynamicSupervisor._count_children,
+_REQUESTS: Final[Requests] = {
+    "start_child": (DynamicSupervisor._start_child, ChildSpec),
+    "terminate_child": (DynamicSupervisor._terminate_child, Pid),
+    "which_children": (DynamicSupervisor._which_children, None),
+    "count_children": (DynamicSupervisor._count_children, None),
 }

@@ -16,9 +16,9 @@ from greenlet import getcurrent
 import supervisor.distribution as distribution
 import supervisor.signals as signals
 from supervisor.child_spec import ChildSpec, Shutdown
-from supervisor.errors import BadReturn, CallTimeout, NoProcess, ProcessExit, StartError
+from supervisor.errors import BadReturn, CallTimeout, EncodeError, NoProcess, ProcessExit, StartError
 from supervisor.pids import Pid, Ref
-from supervisor.processes import deliver, die_here, new_wait
+from supervisor.processes import Via, deliver, die_here, new_wait
 from supervisor.reasons import KILL, KILLED, NORMAL, Crash, is_orderly
 from supervisor.records import CALL, CAST, CONTINUE, DEAD, IDLE, INFO, INIT, QUEUED, RUNNING, SYSTEM, Process, parent_of
 from supervisor.runtime import Runtime, current_process, current_runtime, interrupt_main, reason_of
@@ -582,7 +582,7 @@ class _GenServerBehaviour:
             wait.value = value
             return wait
         if process.status != DEAD:
-            GenServer.reply(from_, value)
+            _answer_elsewhere(process, from_, value)
         return None
 
     def _directive(self, process: Process, result: Any) -> None:
@@ -701,6 +701,15 @@ class _GenServerBehaviour:
             getattr(process.server, "state", None),
             reason.traceback,
         )
+
+
+def _answer_elsewhere(process: Process, from_: From, value: Any) -> None:
+    """Answer a caller on another node. What cannot be sent fails the call, and not the server."""
+    try:
+        GenServer.reply(from_, value)
+    except EncodeError as error:
+        log.error("the reply of %r to %r cannot be sent: %s", process, from_[0], error)
+        distribution.refuse(process.runtime, from_[1], error)
 
 
 BEHAVIOUR: Final = _GenServerBehaviour()

@@ -6,7 +6,7 @@ Ops that name a dead process are dropped, except those that expect an answer. Wh
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from supervisor.distribution import (
@@ -19,13 +19,14 @@ from supervisor.distribution import (
     FAIL,
     LINK,
     MONITOR,
+    REFUSED,
     REPLY,
     SEND,
     UNLINK,
     RemoteTarget,
     RemoteWait,
 )
-from supervisor.errors import NoConnection, NoProcess, ProcessExit
+from supervisor.errors import EncodeError, NoConnection, NoProcess, ProcessExit
 from supervisor.pids import Pid, Ref
 from supervisor.reasons import NOCONNECTION, NOPROC
 from supervisor.records import CALL, CAST, INFO, Process, link_added, link_removed
@@ -36,12 +37,19 @@ if TYPE_CHECKING:
     from supervisor.runtime import Runtime
 
 
-def receive_op(runtime: Runtime, node: str, op: tuple[Any, ...]) -> None:
+def receive_op(runtime: Runtime, node: str, op: Sequence[Any]) -> None:
     """Carry out one op that came from `node`. A malformed one raises TypeError or ValueError and changes nothing."""
     handler = _HANDLERS.get(op[0]) if op else None
     if handler is None:
         raise ValueError(f"unknown op {op!r:.80}")
     handler(runtime, node, *op[1:])
+
+
+def _check(kind: type, *values: Any) -> None:
+    """What is kept until later must be what it should be: otherwise it would fail then, in the midst of something."""
+    for value in values:
+        if not isinstance(value, kind):
+            raise TypeError(f"{value!r:.80} where a {kind.__name__} should be")
 
 
 def _on_send(runtime: Runtime, node: str, to: Any, message: Any) -> None:
@@ -57,6 +65,8 @@ def _on_cast(runtime: Runtime, node: str, to: Any, request: Any) -> None:
 
 
 def _on_call(runtime: Runtime, node: str, to: Any, caller: Pid, ref: Ref, request: Any) -> None:
+    if type(caller) is not Pid or type(ref) is not Ref:
+        raise TypeError(f"a call from {caller!r:.80}, {ref!r:.80}")
     process = runtime.find(to)
     if process is None:
         runtime.transmit(node, (FAIL, ref, NOPROC))
@@ -70,21 +80,29 @@ def _on_call(runtime: Runtime, node: str, to: Any, caller: Pid, ref: Ref, reques
 def _on_reply(runtime: Runtime, node: str, ref: Ref, value: Any) -> None:
     wait = runtime.armed_wait(ref)
     if wait is not None:
-        _take_answer(runtime, wait)
+        _take_answer(runtime, node, wait)
         wait.reply(value)
 
 
 def _on_fail(runtime: Runtime, node: str, ref: Ref, reason: Any) -> None:
     wait = runtime.armed_wait(ref)
     if wait is not None:
-        _take_answer(runtime, wait)
+        _take_answer(runtime, node, wait)
         wait.fail(NoProcess(getattr(wait.target, "to", None)) if reason == NOPROC else ProcessExit(reason))
 
 
-def _take_answer(runtime: Runtime, wait: Wait) -> None:
-    """The other node has answered: there is nothing to cancel there any more."""
-    if isinstance(wait.target, RemoteTarget):
-        peer = runtime.peers.get(wait.target.node)
+def _on_refused(runtime: Runtime, node: str, ref: Ref, text: str) -> None:
+    wait = runtime.armed_wait(ref)
+    if wait is not None:
+        _take_answer(runtime, node, wait)
+        wait.fail(EncodeError(text))
+
+
+def _take_answer(runtime: Runtime, node: str, wait: Wait) -> None:
+    """If it was the called node that answered, there is nothing to cancel there any more."""
+    target = wait.target
+    if type(target) is RemoteTarget and target.node == node:
+        peer = runtime.peers.get(node)
         if peer is not None:
             peer.waits.pop(wait.serial, None)
 
@@ -96,6 +114,7 @@ def _on_cancel(runtime: Runtime, node: str, to: Any, ref: Ref) -> None:
 
 
 def _on_link(runtime: Runtime, node: str, source: Pid, to: Pid) -> None:
+    _check(Pid, source, to)
     process = runtime.local(to)
     if process is None:
         runtime.transmit(node, (EXIT, to, source, NOPROC, True))
@@ -111,6 +130,7 @@ def _on_unlink(runtime: Runtime, node: str, source: Pid, to: Pid) -> None:
 
 
 def _on_exit(runtime: Runtime, node: str, source: Pid, to: Pid, reason: Any, linked: bool) -> None:
+    _check(Pid, source, to)
     process = runtime.local(to)
     if process is None:
         return
@@ -121,6 +141,8 @@ def _on_exit(runtime: Runtime, node: str, source: Pid, to: Pid, reason: Any, lin
 
 
 def _on_monitor(runtime: Runtime, node: str, ref: Ref, watcher: Pid, to: Any) -> None:
+    _check(Ref, ref)
+    _check(Pid, watcher)
     process = runtime.find(to)
     if process is None:
         runtime.transmit(node, (DOWN, ref, watcher, to, NOPROC))
@@ -138,7 +160,9 @@ def _on_demonitor(runtime: Runtime, node: str, ref: Ref, to: Any) -> None:
 def _on_down(runtime: Runtime, node: str, ref: Ref, watcher: Pid, pid: Any, reason: Any) -> None:
     process = runtime.peer(node).monitors.pop(ref, None)
     if process is not None:
-        fire_monitor(process, ref, pid, reason)
+        # A name that nobody has comes back as the watcher wrote it, with the node.
+        found = pid if isinstance(pid, Pid) else (process.monitors or {}).get(ref)
+        fire_monitor(process, ref, found, reason)
 
 
 _HANDLERS: Final[dict[int, Callable[..., None]]] = {
@@ -154,6 +178,7 @@ _HANDLERS: Final[dict[int, Callable[..., None]]] = {
     MONITOR: _on_monitor,
     DEMONITOR: _on_demonitor,
     DOWN: _on_down,
+    REFUSED: _on_refused,
 }
 
 

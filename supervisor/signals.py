@@ -171,7 +171,12 @@ def link(process: Process, pid: Pid) -> None:
     elif distribution.link(process, pid):
         process.links = link_added(process.links, pid)
     else:
-        deliver_exit(process, pid, NOCONNECTION, linked=True)
+        deliver_exit(process, pid, _why_unreachable(process, pid.node), linked=True)
+
+
+def _why_unreachable(process: Process, node: str) -> str:
+    # Of this node's own name there can only be pids of an earlier life.
+    return NOPROC if node == process.runtime.home.name else NOCONNECTION
 
 
 def unlink(process: Process, pid: Pid) -> None:
@@ -196,7 +201,7 @@ def monitor(process: Process, target: Any) -> Ref:
     process.monitors[ref] = target
     if runtime.is_remote(target):
         if not distribution.monitor(process, ref, target):
-            fire_monitor(process, ref, target, NOCONNECTION)
+            fire_monitor(process, ref, target, _why_unreachable(process, runtime.address(target)[0]))
         return ref
     other = runtime.find(target)
     if other is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
@@ -12,9 +12,11 @@ from supervisor.children import (
     FAILED_TO_START,
     INFINITY,
     ChildEntry,
+    Requests,
     name_child,
     refused,
     report,
+    request_handler,
     result_of,
     split_options,
     start_failed,
@@ -247,10 +249,8 @@ class Supervisor(GenServer):
     # -- the process: requests ---------------------------------------------------------------------------------------
 
     def handle_call(self, request: Any, from_: From) -> Any:
-        handler = _REQUESTS.get(request[0]) if isinstance(request, tuple) and request else None
-        if handler is None:
-            return refused(f"unknown request {request!r:.80}", None)
-        return handler(self, *request[1:])
+        handler = request_handler(_REQUESTS, request)
+        return handler(self, *request[1:]) if handler is not None else refused(f"bad request {request!r:.80}", None)
 
     def _start_child(self, given: Any) -> Any:
         present = self.state.by_id.get(given.id)
@@ -269,14 +269,14 @@ class Supervisor(GenServer):
         return pid
 
     def _terminate_child(self, child_id: Any) -> Any:
-        child = self.state.by_id.get(child_id)
+        child = self._find(child_id)
         if child is None:
             return refused("not_found", child_id)
         self._halt(current_process(), child)
         return None
 
     def _restart_child(self, child_id: Any) -> Any:
-        child = self.state.by_id.get(child_id)
+        child = self._find(child_id)
         if child is None or child.pid is not None or child.restarting:
             return refused(_standing(child), child_id)
         try:
@@ -285,14 +285,20 @@ class Supervisor(GenServer):
             return start_failed(error.reason, child_id)
 
     def _delete_child(self, child_id: Any) -> Any:
-        child = self.state.by_id.get(child_id)
+        child = self._find(child_id)
         if child is None or child.pid is not None or child.restarting:
             return refused(_standing(child), child_id)
         self.state.remove(child)
         return None
 
+    def _find(self, child_id: Any) -> Child | None:
+        try:
+            return self.state.by_id.get(child_id)
+        except TypeError:  # not hashable, so certainly not the id of a child
+            return None
+
     def _get_childspec(self, which: Any) -> Any:
-        child = self.state.by_pid.get(which) if isinstance(which, Pid) else self.state.by_id.get(which)
+        child = self.state.by_pid.get(which) if isinstance(which, Pid) else self._find(which)
         return child.spec if child is not None else refused("not_found", which)
 
     def _which_children(self) -> list[ChildEntry]:
@@ -387,12 +393,12 @@ def _standing(child: Child | None) -> str:
     return "restarting" if child.restarting else "running"
 
 
-_REQUESTS: Final[dict[str, Callable[..., Any]]] = {
-    "start_child": Supervisor._start_child,
-    "terminate_child": Supervisor._terminate_child,
-    "restart_child": Supervisor._restart_child,
-    "delete_child": Supervisor._delete_child,
-    "get_childspec": Supervisor._get_childspec,
-    "which_children": Supervisor._which_children,
-    "count_children": Supervisor._count_children,
+_REQUESTS: Final[Requests] = {
+    "start_child": (Supervisor._start_child, ChildSpec),
+    "terminate_child": (Supervisor._terminate_child, object),
+    "restart_child": (Supervisor._restart_child, object),
+    "delete_child": (Supervisor._delete_child, object),
+    "get_childspec": (Supervisor._get_childspec, object),
+    "which_children": (Supervisor._which_children, None),
+    "count_children": (Supervisor._count_children, None),
 }

@@ -9,14 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from struct import Struct
 from typing import Any, Final
+
+import msgpack
 
 from processhub.cluster.wire import Codec, DecodeError
 
 VERSION: Final = 1
 
-_HELLO: Final = 0
+_HELLO: Final = 0  # the first byte of a frame says which kind it is
 _DATA: Final = 1
+_HEAD: Final = Struct(">BQQQQ")
 
 # Ops of the link itself; the runtime's opcodes are below 64.
 PING: Final = 64  # (PING,): answer with PONG, ahead of what is queued
@@ -32,6 +36,7 @@ class Hello:
 
     session: drawn by the sender for what it sends.
     answers: the receiver's session, if the sender has heard of it: then the sender's direction is open.
+    is_up: whether the sender counts the link as up; while it does not, it wants an answer.
     life: drawn by the sender once; tells two lives with one incarnation apart.
     known: (incarnation, life) that the sender has seen of the receiver's name.
     members: names that the sender is connected to, so that every node learns of every other.
@@ -43,6 +48,7 @@ class Hello:
     life: int
     session: int
     answers: int | None
+    is_up: bool
     known: tuple[int, int] | None
     members: tuple[str, ...]
 
@@ -57,41 +63,96 @@ class Data:
     sequence: int
 
 
+@dataclass(frozen=True, slots=True)
+class Garbled:
+    """An op that cannot be decoded, and what could be decoded of it: None stands for the rest."""
+
+    parts: list[Any]
+    error: str
+
+
 def pack_hello(codec: Codec, hello: Hello) -> bytes:
     """A hello frame."""
-    fields = (hello.version, hello.name, hello.incarnation, hello.life, hello.session, hello.answers)
-    return codec.pack([_HELLO, *fields, hello.known, list(hello.members)])
+    fields = (hello.version, hello.name, hello.incarnation, hello.life, hello.session, hello.answers, hello.is_up)
+    return bytes([_HELLO]) + codec.pack([*fields, hello.known, list(hello.members)])
 
 
 def pack_data(codec: Codec, head: Data, ops: Sequence[bytes]) -> bytes:
     """A data frame of ops that are packed already."""
-    return codec.join([codec.pack([_DATA, head.session, head.answers, head.incarnation, head.sequence]), *ops])
+    return _HEAD.pack(_DATA, head.session, head.answers, head.incarnation, head.sequence) + codec.join(ops)
 
 
-def unpack(codec: Codec, frame: bytes) -> tuple[Hello | Data, list[Any]]:
-    """A frame's head and its ops. Raises DecodeError for anything else."""
-    value = codec.unpack(frame)
-    if isinstance(value, list) and value:
-        if value[0] == _HELLO:
-            return _hello(value[1:]), []
-        head = value[0]
-        if isinstance(head, list) and len(head) == 5 and all(type(part) is int for part in head) and head[0] == _DATA:
-            return Data(*head[1:]), value[1:]
+def unpack(codec: Codec, frame: bytes) -> Hello | Data:
+    """A hello, or the head of a data frame: its ops are not looked at. Raises DecodeError for anything else."""
+    if len(frame) >= _HEAD.size and frame[0] == _DATA:
+        return Data(*_HEAD.unpack_from(frame)[1:])
+    if frame and frame[0] == _HELLO:
+        return _hello(codec.unpack(memoryview(frame)[1:]))
     raise DecodeError("neither a hello nor a data frame")
 
 
-def _hello(fields: list[Any]) -> Hello:
-    if len(fields) != 8:
+def unpack_ops(codec: Codec, frame: bytes) -> list[Any]:
+    """The ops of a data frame; one that cannot be decoded is `Garbled`, and harms no other.
+
+    Raises DecodeError where it cannot even be told where an op ends.
+    """
+    body = memoryview(frame)[_HEAD.size :]
+    try:
+        ops = codec.unpack(body)
+    except DecodeError:
+        return [_unpack_alone(codec, op) for op in _items(body)]
+    if type(ops) is not list:
+        raise DecodeError("a data frame without a list of ops")
+    return ops
+
+
+def _unpack_alone(codec: Codec, op: memoryview) -> Any:
+    try:
+        return codec.unpack(op)
+    except DecodeError as error:
+        return Garbled([_or_none(codec, part) for part in _items(op)], str(error))
+
+
+def _or_none(codec: Codec, part: memoryview) -> Any:
+    try:
+        return codec.unpack(part)
+    except DecodeError:
+        return None
+
+
+def _items(data: memoryview) -> list[memoryview]:
+    """The encodings of the elements of an encoded list."""
+    unpacker = msgpack.Unpacker(None, max_buffer_size=len(data))
+    unpacker.feed(data)
+    found = []
+    try:
+        for _ in range(unpacker.read_array_header()):
+            start = unpacker.tell()
+            unpacker.skip()
+            found.append(data[start : unpacker.tell()])
+    except Exception as error:
+        raise DecodeError(f"malformed list: {error!r}") from error
+    return found
+
+
+def _hello(fields: Any) -> Hello:
+    if type(fields) is not list or len(fields) != 9:
         raise DecodeError("a hello of another shape")
-    version, name, incarnation, life, session, answers, known, members = fields
+    version, name, incarnation, life, session, answers, is_up, known, members = fields
     good = (
-        all(type(number) is int for number in (version, incarnation, life, session))
-        and (answers is None or type(answers) is int)
+        type(version) is int
+        and all(map(_fits, (incarnation, life, session)))
+        and (answers is None or _fits(answers))
         and isinstance(name, str)
-        and (known is None or (isinstance(known, tuple) and len(known) == 2 and all(type(n) is int for n in known)))
+        and type(is_up) is bool
+        and (known is None or (isinstance(known, tuple) and len(known) == 2 and all(map(_fits, known))))
         and isinstance(members, list)
         and all(isinstance(member, str) for member in members)
     )
     if not good:
         raise DecodeError("a hello with fields of another type")
-    return Hello(version, name, incarnation, life, session, answers, known, tuple(members))
+    return Hello(version, name, incarnation, life, session, answers, is_up, known, tuple(members))
+
+
+def _fits(number: Any) -> bool:
+    return type(number) is int and 0 <= number < 1 << 63

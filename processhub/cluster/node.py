@@ -12,6 +12,7 @@ from random import Random, SystemRandom
 from typing import Any
 
 from processhub.cluster import membership as m
+from processhub.cluster import prompt
 from processhub.cluster.discovery import Discovery, StaticSeeds
 from processhub.cluster.links import Links
 from processhub.cluster.messages import NodeDown, NodeUp
@@ -23,7 +24,8 @@ from processhub.cluster.wire import Codec
 from processhub.cluster.zerorpc_transport import ZerorpcTransport
 from supervisor.errors import CallTimeout, NoConnection, SupervisorError
 from supervisor.pids import Pid
-from supervisor.processes import new_wait
+from supervisor.processes import await_exit, new_wait
+from supervisor.reasons import KILLED
 from supervisor.records import INFO, Process
 from supervisor.runtime import (
     NO_NODE,
@@ -35,6 +37,7 @@ from supervisor.runtime import (
     reset_after_fork,
 )
 from supervisor.scheduler import Wait
+from supervisor.signals import exit_process
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +75,7 @@ class Node:
         self._connecting: dict[str, list[Wait]] = {}
         self._timer: Any = None
         self._discover_timer: Any = None
+        self._ending = False
         self._stopped = False
         self.membership = m.Membership(name, rng=self.rng)
         self.links = Links(runtime, transport, self.codec, self, self.rng)
@@ -92,12 +96,17 @@ class Node:
         NodeServer.start(name=NodeServer.NAME)
         self._discover()
 
-    def end(self) -> None:
-        """Say goodbye, close everything, and become `nonode@nohost` again. Does nothing the second time."""
-        if self._stopped:
+    def end(self, timeout: float | None = None) -> None:
+        """Drain, say goodbye, close everything, and become `nonode@nohost` again. Does nothing the second time.
+
+        timeout: seconds for the functions of `on_stop` together; who is not done then is killed.
+        """
+        if self._ending:
             return
-        for drain in self.on_stop:
-            drain()
+        self._ending = True
+        self._drain(timeout)
+        for peer in self.peers():
+            self._tell_watchers(NodeDown(peer))
         self._stopped = True
         for timer in (self._timer, self._discover_timer):
             if timer is not None:
@@ -112,6 +121,20 @@ class Node:
         self.runtime.router = None
         self.runtime.node = None
         self.runtime.rename(NO_NODE, 0)
+
+    def _drain(self, timeout: float | None) -> None:
+        """Run what wants to run before the node leaves, each in a process of its own: one that fails harms no other."""
+        clock = self.runtime.clock
+        deadline = None if timeout is None else clock.now() + timeout
+        for drain in self.on_stop:
+            pid = self.runtime.spawn(drain, (), {}).pid
+            try:
+                await_exit(pid, None if deadline is None else max(0.0, deadline - clock.now()))
+            except CallTimeout:
+                log.warning("node %s leaves before %r was done", self.name, drain)
+                process = self.runtime.local(pid)
+                if process is not None:
+                    exit_process(process, KILLED)
 
     # -- LinkListener ------------------------------------------------------------------------------------------------
 
@@ -150,9 +173,9 @@ class Node:
         self.runtime.rename(self.name, incarnation)
         self.codec.forget()
         for node in sorted(self.links.by_node):
-            link = self.links.by_node[node]
-            link.end_session("this node took a higher incarnation")
-            link.say_hello()
+            link = self.links.by_node.get(node)
+            if link is not None:
+                link.restart_session("this node took a higher incarnation")
 
     def members(self) -> tuple[str, ...]:
         """Whom we are connected to, for hellos."""
@@ -237,16 +260,22 @@ class Node:
 
     def connect_to(self, node: str) -> bool:
         """Connect and wait until it is known whether that worked."""
+        address_of(node)
         if node == self.name or self.links.connected(node):
             return True
         self.membership.wanted(node)
         self.links.open(node)
+        self._arm_tick()
         wait = new_wait(self.runtime, CONNECT_SECONDS)
         self._connecting.setdefault(node, []).append(wait)
-        self.runtime.scheduler.suspend(wait)
-        waits = self._connecting.get(node)
-        if waits is not None and wait in waits:
-            waits.remove(wait)
+        try:
+            self.runtime.scheduler.suspend(wait)
+        finally:
+            waits = self._connecting.get(node)
+            if waits is not None and wait in waits:
+                waits.remove(wait)
+                if not waits:
+                    del self._connecting[node]
         return wait.value is True
 
     def _answer_connecting(self, nodes: Sequence[str], worked: bool) -> None:
@@ -312,6 +341,7 @@ class Node:
         except BaseException:
             transport.close()
             raise
+        prompt.hook()
         return node
 
     @staticmethod
@@ -322,7 +352,8 @@ class Node:
         """
         node = current_runtime().node
         if node is not None:
-            node.end()
+            node.end(timeout)
+            prompt.unhook()
 
     @staticmethod
     def self() -> str:

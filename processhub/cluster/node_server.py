@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any, Final
 
 from processhub.cluster.callables import Reference, reference_to, resolved
 from processhub.cluster.messages import SpawnRequest
-from supervisor.gen_server import From, GenServer
+from supervisor.gen_server import From, GenServer, NoReply
 from supervisor.pids import Pid
 from supervisor.processes import spawn
 from supervisor.runtime import current_runtime
+
+log = logging.getLogger(__name__)
 
 
 class NodeServer(GenServer):
@@ -20,7 +23,11 @@ class NodeServer(GenServer):
     def handle_call(self, request: Any, from_: From) -> Any:
         if isinstance(request, SpawnRequest):
             return spawn(_run, request.fn, request.args)
-        raise ValueError(f"the node server got {request!r:.200}")
+        log.warning("the node server got an unknown call %.200r", request)  # it must survive what others send
+        return NoReply()
+
+    def handle_cast(self, request: Any) -> None:
+        log.warning("the node server got an unknown cast %.200r", request)
 
 
 def _run(fn: Any, args: tuple[Any, ...]) -> None:

@@ -32,6 +32,7 @@ from processhub.hub.messages import (
 )
 from processhub.hub.moves import Moves
 from processhub.hub.observing import config_to_wire
+from processhub.hub.touched import Touched
 from processhub.registry import Changes
 from supervisor.gen_server import Continue, From, GenServer
 from supervisor.pids import Ref
@@ -61,7 +62,7 @@ class Coordinator(GenServer):
         self._awaited: set[str] = set()  # nodes that may run the hub and have not answered yet
         self._refused: set[str] = set()
         self._gone: dict[str, Any] = {}  # members whose coordinator ended: a timer each
-        self._dirty: dict[str, None] = {}
+        self._touched = Touched()
         self._scans: deque[Iterator[str]] = deque()
         self._scheduled = False
         return Continue("announce")
@@ -109,7 +110,7 @@ class Coordinator(GenServer):
 
     def handle_call(self, request: Any, from_: From) -> Any:
         if request == STATUS:
-            busy = not self.hub.joined or bool(self._dirty or self._scans or self.moves.waiting)
+            busy = not self.hub.joined or bool(self._touched or self._scans or self.moves.waiting)
             return (self.hub.registry.digest(), busy, sorted(self.hub.members))
         if request == CONFIG:
             return config_to_wire(self.hub.config)
@@ -312,7 +313,7 @@ class Coordinator(GenServer):
             return
         if changes.children or changes.rows:
             self.hub.applied(changes)
-            self._touch({row.child_id: None for row in changes.rows})
+            self._touch(row.child_id for row in changes.rows)
             self._touch(change.child_id for change in changes.children)
         if changes.settling:
             self._after(0.0, "settle")
@@ -328,14 +329,13 @@ class Coordinator(GenServer):
         self._changed(self.hub.registry.settle())
 
     def _touch(self, child_ids: Iterable[str]) -> None:
-        for child_id in child_ids:
-            self._dirty[child_id] = None
+        self._touched.update(child_ids)
         self._reconcile_soon()
 
     # -- the reconciler's loop ---------------------------------------------------------------------------------------
 
     def _reconcile_soon(self) -> None:
-        if not self._scheduled and self.hub.joined and (self._dirty or self._scans):
+        if not self._scheduled and self.hub.joined and (self._touched or self._scans):
             self._scheduled = True
             GenServer.cast(self.me.pid, RECONCILE)
 
@@ -344,22 +344,20 @@ class Coordinator(GenServer):
         self._scheduled = False
         hub = self.hub
         if not hub.joined or hub.observer or hub.partitioned:
-            self._dirty.clear()
+            self._touched.clear()
             self._scans.clear()
         else:
             self.moves.look_at(self._take(SLICE))
             self.moves.carry_out()
-        if self._dirty or self._scans:
+        if self._touched or self._scans:
             self._reconcile_soon()
         else:
             self._lock(0)
 
     def _take(self, count: int) -> list[str]:
         taken: list[str] = []
-        while self._dirty and len(taken) < count:
-            child_id = next(iter(self._dirty))
-            del self._dirty[child_id]
-            taken.append(child_id)
+        while self._touched and len(taken) < count:
+            taken.append(self._touched.popleft())
         while self._scans and len(taken) < count:
             child_id = next(self._scans[0], "")
             if child_id:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from processhub.hub.errors import AlreadyStarted, NoChildren, Partitioned
@@ -16,6 +16,7 @@ from processhub.hub.results import StartFailure, StartResult
 from processhub.hub.specs import normalise
 from processhub.hub.stopping import stop_copies
 from processhub.registry import SpecRecord
+from processhub.strategy.options import is_number
 from supervisor.processes import give_way, sleep
 from supervisor.runtime import current_process
 
@@ -37,7 +38,7 @@ class StartOptions:
     def __post_init__(self) -> None:
         if self.on_failure not in ("continue", "rollback"):
             raise ValueError(f'on_failure must be "continue" or "rollback"; got {self.on_failure!r}')
-        if isinstance(self.timeout, bool) or not isinstance(self.timeout, int | float) or self.timeout <= 0:
+        if not is_number(self.timeout) or self.timeout <= 0:
             raise ValueError(f"timeout must be a positive number of seconds; got {self.timeout!r}")
         if not isinstance(self.metadata, Mapping):
             raise ValueError(f"metadata must be a mapping; got {self.metadata!r:.200}")
@@ -57,7 +58,9 @@ def start_children(hub: Hub, given: Iterable[Any], options: StartOptions) -> Fut
     placements = hub.config.distribution_strategy.assign(
         list(records), options.child_mapping, hub.placement, hub.copies
     )
-    hub.codec.pack(dict(options.metadata), "metadata")
+    # A copy of its own: the caller may change what it handed in, and the registry keeps this one.
+    metadata = hub.codec.unpack(hub.codec.pack(dict(options.metadata), "metadata"))
+    options = replace(options, metadata=metadata)
     future: Future[StartResult] = Future(hub.runtime, f"start of {len(records)} children of hub {hub.hub_id!r}")
     start = Start(hub, records, placements, options, future)
     hub.runtime.spawn(start.run, (), {})

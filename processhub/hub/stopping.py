@@ -12,6 +12,7 @@ from processhub.hub.hub import Hub
 from processhub.hub.messages import StopChildren
 from processhub.hub.requests import ask_all, pieces, synchronise
 from processhub.hub.results import StopFailure, StopResult
+from processhub.strategy.options import is_number
 from supervisor.processes import give_way
 from supervisor.runtime import current_process
 
@@ -25,7 +26,7 @@ class StopOptions:
     timeout: float = 10.0
 
     def __post_init__(self) -> None:
-        if isinstance(self.timeout, bool) or not isinstance(self.timeout, int | float) or self.timeout <= 0:
+        if not is_number(self.timeout) or self.timeout <= 0:
             raise ValueError(f"timeout must be a positive number of seconds; got {self.timeout!r}")
 
 

@@ -70,6 +70,7 @@ def test_every_accepted_form_gives_a_spec(given: Any) -> None:
     ("change", "complaint"),
     [
         ({"id": None}, "id must be"),
+        ({"id": [1]}, "id must be"),
         ({"start": start}, "start must be"),
         ({"start": (start,)}, "start must be"),
         ({"start": ("start", ())}, "start must be"),

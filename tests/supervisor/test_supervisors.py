@@ -184,11 +184,14 @@ def test_supervisors_nest(clock: ManualClock) -> None:
     inner = Supervisor.child_spec([noted("leaf", events)], id="inner", strategy="one_for_all", name="inner")
     assert (inner.type, inner.shutdown) == ("supervisor", "infinity")
     sup = Supervisor.start_link([inner, noted("b", events)])
+    kill(clock, "inner", "leaf")
+    assert events == ["+leaf", "+b", "+leaf"]
     kill(clock, sup, "inner")
-    assert events == ["+leaf", "+b", "-leaf", "+leaf"]
+    # As in OTP the children of a supervisor that was killed end on their own, while its successor starts.
+    assert sorted(events[3:]) == ["+leaf", "-leaf"]
     assert process.whereis("inner") == pid_of(sup, "inner")
     Supervisor.stop(sup)
-    assert events[4:] == ["-b", "-leaf"]
+    assert events[5:] == ["-b", "-leaf"]
 
 
 # -- restarts --------------------------------------------------------------------------------------------------------
@@ -403,7 +406,7 @@ def test_the_end_of_significant_children_ends_the_supervisor(
         if name == ends_with:
             break
     assert process.receive(timeout=0) == ExitSignal(sup, "shutdown")
-    assert events[-1] == "-c"
+    assert "-c" in events
 
 
 def test_a_significant_child_that_is_restarted_or_terminated_ends_nothing(clock: ManualClock) -> None:
@@ -615,7 +618,13 @@ def test_a_supervisor_survives_messages_that_it_does_not_know(clock: ManualClock
 
 def test_a_request_with_wrong_arguments_does_not_end_the_supervisor(clock: ManualClock) -> None:
     sup = Supervisor.start_link([Echo])
-    for message in (("start_child", "no spec"), ("start_child",), ("terminate_child", [])):
+    messages: list[Any] = [
+        ("start_child", "no spec"),
+        ("start_child",),
+        ("terminate_child", []),
+        ("delete_child", 1, 2),
+    ]
+    for message in messages:
         try:
             GenServer.call(sup, message)
         except ProcessExit:

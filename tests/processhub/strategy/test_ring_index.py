@@ -19,6 +19,15 @@ def test_all_children_come_in_the_order_of_their_positions() -> None:
     assert len(index) == 5000
 
 
+def test_taking_out_some_leaves_their_neighbours() -> None:
+    ids = [f"child{number}" for number in range(20_000)]
+    index = RingIndex(ids)
+    for child_id in ids[::2]:
+        index.discard(child_id)
+    assert list(index.within(EVERYWHERE)) == sorted(ids[1::2], key=position)
+    assert len(index) == 10_000
+
+
 @given(
     changes=st.lists(st.tuples(st.booleans(), IDS)),
     ends=st.lists(st.one_of(IDS.map(position), st.integers(-1, MAX_POSITION)), max_size=8),

@@ -453,6 +453,21 @@ def test_the_queue_to_a_paused_node_fills_and_is_taken_up_again() -> None:
     send(channel, frames(3))
 
 
+def test_a_slow_path_to_a_paused_node_stays_full_until_it_goes_on() -> None:
+    net = Net(A, B, queue_frames=2)
+    channel, listener = net.connect(A, B)
+    net.network.throttle(A, B, 1000.0)
+    send(channel, frames(2, size=100))
+    net.network.pause(B)
+    net.turn(5.0)
+    assert not channel.send(b"x")
+    net.turn(5.0)
+    assert listener.kinds == ["connected"]
+    net.network.resume(B)
+    net.turn(1.0)
+    assert listener.kinds == ["connected", "writable"]
+
+
 def test_a_lost_connection_forgets_that_it_was_full() -> None:
     net = Net(A, B, queue_frames=1)
     channel, listener = net.connect(A, B)
@@ -549,6 +564,7 @@ def test_a_node_can_crash_while_it_is_paused() -> None:
     send(channel, frames(3))
     net.turn(1.0)
     net.network.crash(B)
+    assert [answer for answer, _ in probe(net, A, B)] == [False]
     net.start(B)
     net.turn(1.0)
     assert net.got[B] == []
