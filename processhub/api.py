@@ -75,7 +75,7 @@ class ProcessHub(HubConfig):
     def stop(hub_id: str) -> None:
         """Stop the hub on this node: its children stop, the other members take over. Raises HubNotAlive."""
         hub = _hub(hub_id)
-        Supervisor.stop(hub.initializer, "shutdown")
+        Supervisor.stop(hub.initializer)  # "normal": who started the hub, and is linked to it, lives on
 
     @staticmethod
     def is_alive(hub_id: str) -> bool:

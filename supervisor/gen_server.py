@@ -501,14 +501,19 @@ class _GenServerBehaviour:
                 return self._becomes_idle(process, direct)
             if direct is not None:
                 direct.scheduler.ready_up(direct)
-            if budget == 0:
-                process.greenlet = None
-                process.status = QUEUED
-                process.runtime.scheduler.ready_up(process)
-                return None
+            if budget == 0 or (not budget & 15 and process.runtime.scheduler.pass_is_long(_TURN_SECONDS)):
+                return self._requeue(process, _TURN_MESSAGES - budget)
             budget -= 1
             direct = self._handle(process, mailbox.popleft())
         return direct
+
+    def _requeue(self, process: Process, handled: int) -> None:
+        """The turn is over, and more messages wait."""
+        scheduler = process.runtime.scheduler
+        process.greenlet = None
+        process.status = QUEUED
+        scheduler.took_long(handled)
+        scheduler.ready_up(process)
 
     def _becomes_idle(self, process: Process, direct: Wait | None) -> Wait | None:
         if process.mailbox is not None:

@@ -327,7 +327,7 @@ def _after_fork_in_child() -> None:
     for process in _default.table.values():
         process.status = DEAD
     current = getcurrent()
-    if getattr(current, "otp_process", None) is not None and not isinstance(current, PlainGreenlet):
+    if getattr(current, "otp_process", None) is not None:
         current.otp_process = None  # type: ignore[attr-defined]
 
 
@@ -362,6 +362,8 @@ def current_runtime() -> Runtime:
     process = getattr(getcurrent(), "otp_process", None)
     if process is None:
         return _home_of(getcurrent())
+    if process.status == DEAD and _forked:
+        default_runtime()  # raises
     if process.status == DEAD and not process.adopted:
         raise Exit(KILLED)  # an orphan: it can do nothing in the name of the process
     runtime: Runtime = process.runtime

@@ -224,6 +224,7 @@ class Scheduler:
         self._workers: set[Worker] = set()
         self._ready: deque[Runnable] = deque()
         self._scheduled = False
+        self._slice = 0
         self._chunks = _BUDGET_CHUNKS
         self._pass_began = clock.now()
         self._continue: Any = None
@@ -369,21 +370,34 @@ class Scheduler:
         return not self._ready
 
     def _drain(self) -> None:
-        """Run what is ready, for a slice; the rest after the loop has looked at timers and I/O."""
-        self._scheduled = False
+        """Run what is ready, for a slice; the rest after the loop has looked at timers and I/O.
+
+        It counts as scheduled all the while: what becomes ready meanwhile must not bring it back in the same pass.
+        """
         ready = self._ready
         end = self.clock.now() + _SLICE_SECONDS
-        count = _SLICE_ITEMS
+        self._slice = _SLICE_ITEMS
         try:
             while ready:
                 ready.popleft().resume()
-                count -= 1
-                if self.budget <= 0 or (count <= 0 and (self.clock.now() >= end or count <= -_SLICE_ITEMS_AT_MOST)):
+                self._slice -= 1
+                if self.budget <= 0 or (self._slice <= 0 and self._slice_is_over(end)):
                     break
         finally:  # one that failed must not hold up the others
-            if ready and not self._scheduled:
-                self._scheduled = True
+            self._scheduled = bool(ready)
+            if ready:
                 self._drain_next_pass()
+
+    def _slice_is_over(self, end: float) -> bool:
+        return self._slice <= -_SLICE_ITEMS_AT_MOST or self.clock.now() >= end
+
+    def took_long(self, items: int) -> None:
+        """What runs counts as that many items of the slice."""
+        self._slice -= items
+
+    def pass_is_long(self, seconds: float) -> bool:
+        """Whether the loop has not polled for `seconds`."""
+        return self.clock.now() - self._pass_began > seconds
 
     def _drain_next_pass(self) -> None:
         # run_callback would come back in the same pass of the loop; a timer of zero lets the loop poll first.

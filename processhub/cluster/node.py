@@ -12,7 +12,7 @@ from random import Random, SystemRandom
 from typing import Any
 
 from processhub.cluster import membership as m
-from processhub.cluster import prompt
+
 from processhub.cluster.discovery import Discovery, StaticSeeds
 from processhub.cluster.links import Links
 from processhub.cluster.messages import NodeDown, NodeUp
@@ -69,6 +69,7 @@ class Node:
         self.codec = Codec(runtime)
         self.discovery = discovery if discovery is not None else StaticSeeds(())
         self.on_stop: list[Callable[[], None]] = []  # run before the node leaves: hubs drain here
+        self.on_stopped: list[Callable[[], None]] = []  # run once it has left
         self._bind = bind
         self.rng = rng if rng is not None else SystemRandom()
         self._watchers: dict[Pid, Process] = {}
@@ -121,12 +122,14 @@ class Node:
         self.runtime.router = None
         self.runtime.node = None
         self.runtime.rename(NO_NODE, 0)
+        for begin_anew in list(self.on_stopped):
+            begin_anew()
 
     def _drain(self, timeout: float | None) -> None:
         """Run what wants to run before the node leaves, each in a process of its own: one that fails harms no other."""
         clock = self.runtime.clock
         deadline = None if timeout is None else clock.now() + timeout
-        for drain in self.on_stop:
+        for drain in list(self.on_stop):
             pid = self.runtime.spawn(drain, (), {}).pid
             try:
                 await_exit(pid, None if deadline is None else max(0.0, deadline - clock.now()))
@@ -341,7 +344,7 @@ class Node:
         except BaseException:
             transport.close()
             raise
-        prompt.hook()
+        pass
         return node
 
     @staticmethod
@@ -353,7 +356,7 @@ class Node:
         node = current_runtime().node
         if node is not None:
             node.end(timeout)
-            prompt.unhook()
+
 
     @staticmethod
     def self() -> str:

@@ -173,6 +173,8 @@ class Coordinator(GenServer):
 
     def _on_hello(self, hello: HubHello) -> None:
         hub = self.hub
+        if hub.leaving:
+            return  # an answer would bring us back among the members
         if not hello.observer and not hub.observer:
             field = difference(hub.config.digest(), hello.digest)
             if field is not None:
@@ -343,7 +345,7 @@ class Coordinator(GenServer):
         """Look at a slice of what was touched; the rest after the messages that came meanwhile."""
         self._scheduled = False
         hub = self.hub
-        if not hub.joined or hub.observer or hub.partitioned:
+        if not hub.takes_part:
             self._touched.clear()
             self._scans.clear()
         else:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from processhub.hub.backoff import Backoff
 from processhub.hub.hub import Hub
-from processhub.hub.messages import StartReply, StartChildren, StopChildren
+from processhub.hub.messages import LEAVE, StartReply, StartChildren, StopChildren
 from processhub.hub.reconciler import next_epoch
 from processhub.hub.start_queue import TIMEOUT, Job, StartQueue
 from processhub.registry import FAILED, RESTARTING, RUNNING, SpecRecord
@@ -109,6 +109,9 @@ class DistributedSupervisor(GenServer):
         if isinstance(request, StopChildren):
             self._stop(request.child_ids, from_)
             return NoReply()
+        if request == LEAVE:
+            self._stop(list(self.children), from_)
+            return NoReply()
         if request == "which_children":
             return [(child.child_id, child.pid) for child in self.children.values()]
         raise ValueError(f"the distributed supervisor got {request!r:.200}")
@@ -186,6 +189,8 @@ class DistributedSupervisor(GenServer):
         hub = self.hub
         if hub.partitioned:
             starting.failed[child_id] = "partitioned"
+        elif hub.leaving:
+            starting.failed[child_id] = "leaving"
         elif child_id in self.children or child_id in hub.registry.children:
             starting.failed[child_id] = "already_started"
         elif hub.node not in hub.placement.owners(child_id, placement, hub.copies):
@@ -232,7 +237,7 @@ class DistributedSupervisor(GenServer):
         registry = self.hub.registry
         for child_id in child_ids:
             desired = registry.children.get(child_id)
-            if desired is None or self.hub.partitioned:
+            if desired is None or not self.hub.takes_part:
                 continue
             child = self.children.get(child_id)
             if child is None:

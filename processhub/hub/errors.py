@@ -13,7 +13,7 @@ from processhub.strategy.errors import (
     MissingChildMapping,
     ProcessHubError,
 )
-from supervisor import child_spec
+from supervisor.child_spec import InvalidChildSpec as RuntimeInvalidChildSpec
 
 __all__ = [
     "AlreadyStarted",
@@ -77,7 +77,7 @@ class AlreadyStarted(ProcessHubError):
         )
 
 
-class InvalidChildSpec(ProcessHubError, child_spec.InvalidChildSpec):
+class InvalidChildSpec(ProcessHubError, RuntimeInvalidChildSpec):
     """A child spec is not one that a hub can take; the message says which, what was expected and what was given.
 
     It is the runtime's `InvalidChildSpec` too, so that who catches that one gets both.

@@ -54,6 +54,7 @@ class Hub:
         self.observers: set[str] = {self.node} if observer else set()
         self.joined = False
         self.partitioned = False
+        self.leaving = False  # the node is about to leave: nothing is started or taken any more
         self.level = 0
         self.initializer: Pid | None = None
         self.placement: Placement = config.distribution_strategy.place(self.members)
@@ -104,6 +105,11 @@ class Hub:
     def now_ms(self) -> int:
         """The wall clock, for the registry's stamps."""
         return int(self.runtime.clock.wall() * 1000)
+
+    @property
+    def takes_part(self) -> bool:
+        """Whether this node starts and moves children: it has heard all members, and is no observer and not leaving."""
+        return self.joined and not self.observer and not self.partitioned and not self.leaving
 
     # -- telling -----------------------------------------------------------------------------------------------------
 

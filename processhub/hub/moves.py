@@ -147,7 +147,7 @@ class Moves:
                 hub.node, hub.owners(child_id), registry.rows(child_id), True, offer.node, hub.members
             )
         ]
-        if accepted and hub.joined and not hub.observer:
+        if accepted and hub.takes_part:
             self._tell(offer.node, Accept(hub.node, accepted))
 
     def on_accept(self, accept: Accept) -> None:

@@ -15,8 +15,8 @@ from processhub.cluster.callables import Reference, reference_to, resolved
 from processhub.cluster.wire import Codec, DecodeError
 from processhub.hub.errors import InvalidChildSpec, shortened
 from processhub.registry import SpecRecord
-from supervisor import child_spec as runtime
-from supervisor.child_spec import ChildSpec
+from supervisor.child_spec import ChildSpec, child_spec
+from supervisor.child_spec import InvalidChildSpec as RuntimeInvalidChildSpec
 from supervisor.errors import EncodeError, NotImportable
 
 _MAX_TEMPLATES = 4096
@@ -51,8 +51,8 @@ def normalise(specs: Iterable[Any]) -> list[ChildSpec]:
 
 def _normalise_one(spec: Any) -> ChildSpec:
     try:
-        found = runtime.child_spec(spec)
-    except runtime.InvalidChildSpec as error:
+        found = child_spec(spec)
+    except RuntimeInvalidChildSpec as error:
         raise InvalidChildSpec(str(error)) from error
     child_id = found.id
     if type(child_id) is not str or not child_id or not (child_id.isascii() or _is_text(child_id)):

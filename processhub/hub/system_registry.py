@@ -5,23 +5,52 @@ from __future__ import annotations
 from typing import Any
 
 from processhub.hub.hub import Hub
-from processhub.hub.messages import HubLeave
+from processhub.hub.messages import LEAVE, HubLeave
+from supervisor.errors import ProcessExit
 from supervisor.gen_server import GenServer
 from supervisor.processes import trap_exit
+from supervisor.reasons import NORMAL
 
 
 class SystemRegistry(GenServer):
-    """While it lives, `runtime.services` has the hub under its id."""
+    """While it lives, `runtime.services` has the hub under its id, and the node drains it before it leaves."""
 
     def init(self, hub: Hub) -> None:
         trap_exit(True)  # so that terminate runs
         self.hub = hub
         hub.runtime.services[hub.hub_id] = hub
+        self.node = hub.runtime.node
+        if self.node is not None:
+            self.node.on_stop.append(self._leave)
+            self.node.on_stopped.append(self._begin_anew)
 
     def terminate(self, reason: Any) -> None:
         """By now the children of this node have stopped: the others may take over what we owned."""
         hub = self.hub
         if hub.runtime.services.get(hub.hub_id) is hub:
             del hub.runtime.services[hub.hub_id]
+        if self.node is not None:
+            self.node.on_stop.remove(self._leave)
+            self.node.on_stopped.remove(self._begin_anew)
+        self._say_goodbye()
+
+    def _say_goodbye(self) -> None:
+        hub = self.hub
         for node in hub.listeners():
             GenServer.cast((hub.hub_id, node), HubLeave(hub.node))
+
+    def _leave(self) -> None:
+        """The node is about to leave: take nothing more, stop the children, tell the others. In this order, or copies
+        of one child would run here and there."""
+        hub = self.hub
+        hub.leaving = True
+        try:
+            GenServer.call(hub.supervisor_name, LEAVE, None)
+        except ProcessExit:
+            pass  # it died, and its children with it
+        self._say_goodbye()
+
+    def _begin_anew(self) -> None:
+        """The node has left and lost its name. A hub under a supervisor starts again, alone."""
+        if self.hub.initializer is not None:
+            GenServer.stop(self.hub.initializer, NORMAL)

@@ -15,11 +15,11 @@ from importlib import import_module
 from random import Random
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import supervisor.processes as processes
 from processhub.testing.driver import Driver, Errand
 from processhub.testing.memory_network import MemoryNetwork
 from processhub.testing.memory_transport import MemoryTransport
 from processhub.testing.virtual_clock import VirtualClock, VirtualTime
-from supervisor import processes
 from supervisor.runtime import Runtime
 
 if TYPE_CHECKING:

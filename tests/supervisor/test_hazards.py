@@ -87,7 +87,7 @@ def test_a_late_reply_to_a_stored_from_reaches_nobody(clock: ManualClock) -> Non
 
 
 def test_every_deadline_of_nested_calls_runs_when_the_last_one_blocks(clock: ManualClock) -> None:
-    """A calls B with 3 s, B calls C with 2 s, C calls D with 1 s, and D sleeps: all three time out, each in its time."""
+    """A waits for B, B for C and C for D, which sleeps: all three time out, each in its own time."""
     ended: list[tuple[str, float]] = []
     a, b, c, d = (Echo.start() for _ in range(4))
 

@@ -7,7 +7,7 @@ import pickle
 import pytest
 
 from processhub.hub import errors
-from supervisor import child_spec
+from supervisor.child_spec import InvalidChildSpec as RuntimeInvalidChildSpec
 
 EXAMPLES: list[errors.ProcessHubError] = [
     errors.HubNotAlive("hub1"),
@@ -38,7 +38,7 @@ def test_every_error_is_a_hub_error_with_a_message_and_survives_a_copy(error: er
 
 
 def test_an_invalid_child_spec_is_also_that_of_the_runtime() -> None:
-    assert issubclass(errors.InvalidChildSpec, child_spec.InvalidChildSpec)
+    assert issubclass(errors.InvalidChildSpec, RuntimeInvalidChildSpec)
     assert issubclass(errors.InvalidChildSpec, ValueError)
 
 

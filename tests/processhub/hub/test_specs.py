@@ -12,8 +12,8 @@ from processhub.cluster.wire import Codec, DecodeError
 from processhub.hub.errors import InvalidChildSpec
 from processhub.hub.specs import SpecCodec, normalise
 from processhub.registry import SpecRecord
-from supervisor import child_spec as runtime_specs
 from supervisor.child_spec import ChildSpec
+from supervisor.child_spec import InvalidChildSpec as RuntimeInvalidChildSpec
 from supervisor.errors import EncodeError, NotImportable
 from supervisor.pids import NodeId
 from tests.processhub.hub import startable
@@ -67,7 +67,7 @@ def test_a_single_spec_or_anything_else_is_no_list(given: Any) -> None:
 
 
 def test_what_the_runtime_refuses_is_a_hub_error_that_callers_of_both_catch() -> None:
-    with pytest.raises(runtime_specs.InvalidChildSpec, match="lacks start") as caught:
+    with pytest.raises(RuntimeInvalidChildSpec, match="lacks start") as caught:
         normalise([{"id": "a"}])
     assert isinstance(caught.value, InvalidChildSpec)
 

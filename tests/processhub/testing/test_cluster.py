@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+import supervisor.processes as process
 from processhub.testing import Cluster
-from supervisor import processes as process
 from supervisor.gen_server import GenServer
 
 

@@ -8,9 +8,9 @@ from typing import Any
 import gevent
 import pytest
 
+import supervisor.processes as process
 from processhub.testing.driver import Driver, Errand, Stuck
 from processhub.testing.virtual_clock import VirtualClock, VirtualTime
-from supervisor import processes as process
 from supervisor.errors import CallTimeout, Exit, ProcessExit, ReceiveTimeout
 from supervisor.gen_server import GenServer
 from supervisor.pids import Pid

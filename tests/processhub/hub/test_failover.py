@@ -1,0 +1,170 @@
+"""Nodes that die: their children run again on the survivors, soon and once."""
+
+from __future__ import annotations
+
+import pytest
+
+from processhub import GenServer, ProcessHub
+from tests.processhub.hub.children import (
+    HUB,
+    Counter,
+    Slow,
+    cluster_of,
+    copies_alive,
+    counters,
+    kill,
+    owner_of,
+    pid_of,
+    runs,
+    settle,
+    start,
+    stop,
+)
+
+IDS = [f"c{n}" for n in range(40)]
+
+
+@pytest.mark.parametrize("victim", [0, 1, 2])
+def test_children_of_a_node_that_crashes_run_again_within_a_second(victim: int) -> None:
+    with cluster_of(3) as cluster:
+        start(cluster[0], counters(40))
+        settle(cluster)
+        survivors = [number for number in range(3) if number != victim]
+        before = {child_id: pid_of(cluster[survivors[0]], child_id) for child_id in IDS}
+        crashed = cluster.now()
+        cluster.crash(victim)
+        cluster.run_until(lambda: copies_alive(cluster, IDS), 5.0)
+        assert cluster.now() - crashed < 1.0
+        settle(cluster)
+        for child_id, pid in before.items():
+            assert pid is not None
+            stayed = pid_of(cluster[survivors[1]], child_id) == pid
+            assert stayed == (pid.node != cluster[victim].name)
+
+
+def test_a_call_by_via_during_a_failover_is_answered_within_its_timeout() -> None:
+    with cluster_of(3) as cluster:
+        start(cluster[0], counters(40))
+        settle(cluster)
+        child_id = next(child_id for child_id in IDS if owner_of(cluster, child_id) is cluster[2])
+        cluster.crash(2)
+        errand = cluster[0].begin(GenServer.call, ProcessHub.via(HUB, child_id), "get", 5.0)
+        cluster.run_until(errand.is_over, 6.0)
+        assert errand.outcome() == 0
+
+
+def test_two_nodes_that_crash_at_once_are_both_made_good() -> None:
+    with cluster_of(4) as cluster:
+        start(cluster[0], counters(40))
+        settle(cluster)
+        cluster.crash(1)
+        cluster.crash(3)
+        assert settle(cluster) < 1.0
+        assert copies_alive(cluster, IDS)
+
+
+def test_the_last_node_takes_everything() -> None:
+    with cluster_of(4) as cluster:
+        start(cluster[0], counters(40))
+        for victim in (1, 3, 0):
+            cluster.crash(victim)
+            settle(cluster)
+        assert {nodes[0] for nodes in runs(cluster).values()} == {cluster[2].name}
+        assert copies_alive(cluster, IDS)
+
+
+def test_a_node_that_crashes_during_the_failover_of_another_is_made_good() -> None:
+    with cluster_of(4) as cluster:
+        start(cluster[0], [*counters(40), *(Slow.child_spec(1.0, id=f"s{n}") for n in range(10))])
+        settle(cluster)
+        cluster.crash(1)
+        cluster.advance(0.5)
+        cluster.crash(2)
+        settle(cluster)
+        assert copies_alive(cluster, [*IDS, *(f"s{n}" for n in range(10))])
+
+
+def test_a_node_that_restarts_at_once_under_its_name_is_a_new_life() -> None:
+    with cluster_of(3) as cluster:
+        start(cluster[0], counters(40))
+        settle(cluster)
+        for _ in range(4):
+            cluster.restart(1)
+            settle(cluster)
+            assert copies_alive(cluster, IDS)
+
+
+def test_a_whole_cluster_that_restarts_node_by_node_loses_nothing() -> None:
+    with cluster_of(3) as cluster:
+        start(cluster[0], counters(40))
+        settle(cluster)
+        for number in (0, 1, 2):
+            cluster.restart(number)
+            settle(cluster)
+        assert copies_alive(cluster, IDS)
+
+
+def test_temporary_children_of_a_lost_node_run_again() -> None:
+    """Loss of a node is no end of the child."""
+    with cluster_of(3) as cluster:
+        start(cluster[0], counters(40, restart="temporary"))
+        settle(cluster)
+        cluster.crash(2)
+        settle(cluster)
+        assert copies_alive(cluster, IDS)
+
+
+def test_a_start_whose_owner_dies_meanwhile_fails_or_works_but_never_half() -> None:
+    with cluster_of(3) as cluster:
+        specs = [Slow.child_spec(1.0, id=child_id) for child_id in IDS]
+        errand = cluster[0].begin(lambda: ProcessHub.start_children(HUB, specs).result())
+        cluster.advance(0.5)
+        cluster.crash(2)
+        cluster.run_until(errand.is_over)
+        result = errand.outcome()
+        assert len(result.started) + len(result.errors) == 40
+        assert {error.node for error in result.errors} == {cluster[2].name}
+        settle(cluster)
+        assert sorted(runs(cluster)) == sorted(result.started)
+        missing = [error.child_id for error in result.errors]
+        again = start(cluster[1], [Counter.child_spec(id=child_id) for child_id in missing])
+        assert again.status == "ok"
+
+
+def test_a_stop_whose_holder_dies_meanwhile_leaves_nothing_running() -> None:
+    with cluster_of(3) as cluster:
+        start(cluster[0], counters(40))
+        settle(cluster)
+        errand = cluster[0].begin(lambda: ProcessHub.stop_children(HUB, IDS).result())
+        cluster.crash(2)
+        cluster.run_until(errand.is_over)
+        settle(cluster)
+        cluster.advance(30.0)
+        assert runs(cluster) == {}
+        cluster.restart(2)
+        settle(cluster)
+        assert runs(cluster) == {}
+
+
+def test_what_was_stopped_while_a_node_was_away_does_not_come_back_with_it() -> None:
+    with cluster_of(3) as cluster:
+        start(cluster[0], counters(40))
+        settle(cluster)
+        cluster.crash(1)
+        settle(cluster)
+        stop(cluster[0], IDS[:20])
+        cluster.restart(1)
+        settle(cluster)
+        assert sorted(runs(cluster)) == sorted(IDS[20:])
+
+
+def test_a_child_that_crashes_with_its_node_paused_is_restarted_once_it_goes_on() -> None:
+    with cluster_of(2) as cluster:
+        start(cluster[0], counters(40))
+        settle(cluster)
+        child_id = next(child_id for child_id in IDS if owner_of(cluster, child_id) is cluster[1])
+        kill(cluster[1], pid_of(cluster[1], child_id))
+        cluster.pause(1, 2.0)
+        cluster.advance(3.0)
+        settle(cluster)
+        assert copies_alive(cluster, IDS)
