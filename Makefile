@@ -14,7 +14,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 CODE := $(foreach dir,ring supervisor processhub tests examples benchmarks,$(if $(shell find $(dir) -name '*.py' 2>/dev/null),$(dir)))
 BENCHMARKS := $(basename $(notdir $(wildcard benchmarks/[a-z]*.py)))
 
-.PHONY: help demo test check lint types house bench format clean
+.PHONY: help venv demo test check lint types house bench format clean
 
 help:
 	@echo "make demo    run examples/wordcount.py"
@@ -22,7 +22,10 @@ help:
 	@echo "make check   lint, formatting, types and the house rules: what CI runs beside the tests"
 	@echo "make bench   run every benchmark; each prints JSON lines"
 	@echo "make format  let ruff rewrite what 'make check' would complain about"
+	@echo "make venv    only make .venv"
 	@echo "make clean   remove .venv and all that was generated"
+
+venv: $(STAMP)
 
 demo: $(STAMP)
 	@$(BIN)/python examples/wordcount.py

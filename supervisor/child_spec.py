@@ -54,8 +54,12 @@ class ChildSpec:
 
     def run_start(self) -> Any:
         """Call the start function. Raises what it raises."""
-        fn, args, kwargs = split_start(self.start)
-        return fn(*args, **kwargs)
+        start = self.start
+        if isinstance(start[1], str):
+            fn, at = getattr(start[0], start[1]), 2
+        else:
+            fn, at = start[0], 1
+        return fn(*start[at], **start[at + 1]) if len(start) > at + 1 else fn(*start[at])
 
     @property
     def modules(self) -> list[str]:
@@ -64,6 +68,10 @@ class ChildSpec:
 
 
 _START_FORMS: Final = '(callable, args), (callable, args, kwargs) or (Class, "method", args[, kwargs])'
+# Tuples, because `isinstance(x, a | b)` makes a union each time: a spec is made for every child that starts.
+_SEQUENCES: Final = (tuple, list)
+_MAPPINGS: Final = (dict, Mapping)
+_NUMBERS: Final = (float, int)
 _FIELDS: Final = tuple(field.name for field in fields(ChildSpec))
 
 
@@ -83,19 +91,21 @@ def _is_id(value: object) -> bool:
 def _is_shutdown(value: object) -> bool:
     if isinstance(value, bool):
         return False
-    return value in ("brutal_kill", "infinity") or (isinstance(value, int | float) and value >= 0)
+    return value in ("brutal_kill", "infinity") or (isinstance(value, _NUMBERS) and value >= 0)
 
 
 def _is_start(start: Any) -> bool:
-    if not isinstance(start, tuple | list) or not start or not callable(start[0]):
+    if not isinstance(start, _SEQUENCES) or len(start) < 2 or not callable(start[0]):
         return False
-    rest = start[1:]
-    if rest and isinstance(rest[0], str):
-        if not callable(getattr(start[0], rest[0], None)):
+    at = 1
+    if isinstance(start[1], str):
+        if not callable(getattr(start[0], start[1], None)):
             return False
-        rest = rest[1:]
-    shapes = (tuple | list, Mapping)
-    return 1 <= len(rest) <= 2 and all(isinstance(part, shape) for part, shape in zip(rest, shapes, strict=False))
+        at = 2
+    count = len(start) - at
+    if not 1 <= count <= 2 or not isinstance(start[at], _SEQUENCES):
+        return False
+    return count == 1 or isinstance(start[at + 1], _MAPPINGS)
 
 
 def split_start(start: tuple[Any, ...]) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:

@@ -75,14 +75,16 @@ class Ignore:
 _DIRECTIVES: Final = frozenset({Reply, NoReply, Stop, Continue, Ignore})
 
 
-@dataclass(frozen=True)
 class Start:
     """The first entry of a server: what its init is called with, and who waits for it."""
 
-    cls: type[GenServer]
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-    wait: Wait
+    __slots__ = ("args", "cls", "kwargs", "wait")
+
+    def __init__(self, cls: type[GenServer], args: tuple[Any, ...], kwargs: dict[str, Any], wait: Wait) -> None:
+        self.cls = cls
+        self.args = args
+        self.kwargs = kwargs
+        self.wait = wait
 
 
 class GenServer:
@@ -413,7 +415,7 @@ def _start(
         _register_first(runtime, name, process)
     parent = parent_of(process, me)
     if link:
-        signals.link(parent, process.pid)
+        signals.link_new(parent, process)
     else:
         process.parent = None  # as in OTP: who starts without a link may later send exit signals like anybody else
     wait = Wait(runtime.home, next(runtime.serials), scheduler, getcurrent(), timeout)
@@ -501,9 +503,10 @@ class _GenServerBehaviour:
                 return self._becomes_idle(process, direct)
             if direct is not None:
                 direct.scheduler.ready_up(direct)
-            if budget == 0 or (not budget & 15 and process.runtime.scheduler.pass_is_long(_TURN_SECONDS)):
-                return self._requeue(process, _TURN_MESSAGES - budget)
             budget -= 1
+            if budget == 0 or (not budget & 15 and process.runtime.scheduler.pass_is_long(_TURN_SECONDS)):
+                self._requeue(process, _TURN_MESSAGES - budget)
+                return None
             direct = self._handle(process, mailbox.popleft())
         return direct
 

@@ -241,7 +241,10 @@ class Scheduler:
         self.hub.loop.run_callback(self._move_nursery)
 
     def close(self) -> None:
-        """Stop the watchers and let the pooled greenlets go. Processes must be gone by then."""
+        """Stop the watchers and let the pooled greenlets go. Processes must be gone by then; who was told to exit does
+        so here, at the latest. Runs on the loop's greenlet."""
+        while self._ready:
+            self._ready.popleft().resume()
         self._prepare.stop()
         self._prepare.close()
         if self._continue is not None:
@@ -301,6 +304,8 @@ class Scheduler:
 
     def _new_worker(self) -> Worker:
         self._asker = getcurrent()
+        if self._nursery.dead:  # Ctrl-C can hit it
+            self._nursery = greenlet(self._raise_workers, self.hub)
         self._nursery.switch()
         self._asker = None
         return self.pool.pop()
@@ -323,8 +328,8 @@ class Scheduler:
         """The first nursery began wherever the runtime was made; the lasting one begins in the event loop."""
         if not self._nursery:
             return  # closed meanwhile
-        self._nursery.throw()
-        self._nursery = greenlet(self._raise_workers, self.hub)
+        first, self._nursery = self._nursery, greenlet(self._raise_workers, self.hub)
+        first.throw()
         while self.pool:
             self.discard(self.pool.pop())
 

@@ -179,6 +179,12 @@ def _why_unreachable(process: Process, node: str) -> str:
     return NOPROC if node == process.runtime.home.name else NOCONNECTION
 
 
+def link_new(process: Process, new: Process) -> None:
+    """Link to a process of this node that was just made and has no links."""
+    process.links = link_added(process.links, new.pid)
+    new.links = (process.pid,)
+
+
 def unlink(process: Process, pid: Pid) -> None:
     """Take the link away on both sides; nothing happens if there is none."""
     process.links = link_removed(process.links, pid)

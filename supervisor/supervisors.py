@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
-from supervisor import restarts
+import supervisor.restarts as restarts
 from supervisor.child_spec import ChildSpec, InvalidChildSpec, Shutdown, child_spec
 from supervisor.children import (
     FAILED_TO_START,

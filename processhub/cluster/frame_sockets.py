@@ -80,6 +80,8 @@ class FramePuller(zerorpc.Puller):  # type: ignore[misc, unused-ignore]
         self._receive = receive
         self._max_frame = max_frame
         self._socket = _take_over(self._events, options)
+        self._recv = super(zmq.Socket, self._socket).recv  # without the layers that wait
+        self._is_burst = False
         self._refusals = RefusalLog()
         with closing_on_error(self._socket):
             secure_server(self._socket, keys)
@@ -103,13 +105,16 @@ class FramePuller(zerorpc.Puller):  # type: ignore[misc, unused-ignore]
             self._socket.close()
 
     def _read(self) -> None:
-        recv, unpackb = self._socket.recv, msgpack.unpackb
-        for _ in range(_FRAMES_PER_TURN):
+        # A lone frame is acted upon before the next look: to find that there is none takes ZeroMQ system calls, as long
+        # as all the rest. When there are more they come together, so that the answers go out together.
+        recv, unpackb = self._recv, msgpack.unpackb
+        for _ in range(_FRAMES_PER_TURN if self._is_burst else 1):
             if self._socket.closed:
                 return
             try:
                 message = recv(zmq.NOBLOCK)
             except zmq.Again:
+                self._is_burst = False
                 return
             try:
                 _header, name, (frame,) = unpackb(message, raw=False, strict_map_key=False)
@@ -120,7 +125,8 @@ class FramePuller(zerorpc.Puller):  # type: ignore[misc, unused-ignore]
                 self._drop("no frame, or one that is too large")
                 continue
             self._deliver(frame)
-        self._watcher.again()  # a busy peer must not hold the loop
+        self._is_burst = True
+        self._watcher.again()  # after what is ready by now: a busy peer must not hold the loop
 
     def _deliver(self, frame: bytes) -> None:
         try:
@@ -147,17 +153,20 @@ class FramePusher(zerorpc.Pusher):  # type: ignore[misc, unused-ignore]
         with closing_on_error(self.socket):
             secure_client(self.socket, keys)
             self.socket.setsockopt(zmq.IPV6, int("[" in address))
-        self._pack = msgpack.Packer(use_bin_type=True).pack
-        self._new_id = context.new_msgid
+        self._send = super(zmq.Socket, self.socket).send  # without the layers that wait
+        self._pack = pack = msgpack.Packer(use_bin_type=True).pack
+        # All of an event but the frame. Message ids tell the channels of a zerorpc server apart; here one will do.
+        header = {"message_id": context.new_msgid(), "v": 3}
+        self._event = b"".join((b"\x93", pack(header), pack(_EVENT), b"\x91"))
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(name)  # zerorpc takes any name for a remote method
 
     def push(self, frame: bytes) -> bool:
         """Send without blocking; False if it cannot be done now."""
-        event = self._pack(({"message_id": self._new_id(), "v": 3}, _EVENT, (frame,)))
+        event = self._event + self._pack(frame)
         try:
-            self.socket.send(event, zmq.NOBLOCK)
+            self._send(event, zmq.NOBLOCK)
         except zmq.Again:
             return self.is_writable() and self._push_again(event)
         return True
@@ -168,7 +177,7 @@ class FramePusher(zerorpc.Pusher):  # type: ignore[misc, unused-ignore]
 
     def _push_again(self, event: bytes) -> bool:
         try:
-            self.socket.send(event, zmq.NOBLOCK)
+            self._send(event, zmq.NOBLOCK)
         except zmq.Again:
             return False
         return True

@@ -12,7 +12,7 @@ from random import Random, SystemRandom
 from typing import Any
 
 from processhub.cluster import membership as m
-
+from processhub.cluster import prompt
 from processhub.cluster.discovery import Discovery, StaticSeeds
 from processhub.cluster.links import Links
 from processhub.cluster.messages import NodeDown, NodeUp
@@ -344,7 +344,7 @@ class Node:
         except BaseException:
             transport.close()
             raise
-        pass
+        prompt.hook()
         return node
 
     @staticmethod
@@ -356,7 +356,7 @@ class Node:
         node = current_runtime().node
         if node is not None:
             node.end(timeout)
-
+            prompt.unhook()
 
     @staticmethod
     def self() -> str:

@@ -54,6 +54,7 @@ class Hub:
         self.observers: set[str] = {self.node} if observer else set()
         self.joined = False
         self.partitioned = False
+        self.has_static_children = False  # whether those of the configuration were started
         self.leaving = False  # the node is about to leave: nothing is started or taken any more
         self.level = 0
         self.initializer: Pid | None = None

@@ -33,6 +33,7 @@ class Moves:
         self._starts: list[str] = []
         self._stops: list[str] = []
         self._offers: dict[str, list[str]] = {}
+        self._accepts: dict[str, list[str]] = {}
         self._stays: dict[str, list[Any]] = {}
 
     # -- deciding ----------------------------------------------------------------------------------------------------
@@ -61,7 +62,8 @@ class Moves:
             self.waiting.pop(child_id, None)
         if self._pending:
             self._pending.pop(child_id, None)
-        self._promises.forget(child_id)  # no other copy is left that could follow our word, or ours is gone
+        if self._promises:
+            self._promises.forget(child_id)  # no other copy is left that could follow our word, or ours is gone
 
     def _decide(
         self, child_id: str, rows: Any, owners: tuple[str, ...], desired: bool, unknown: bool, now: float
@@ -79,24 +81,31 @@ class Moves:
             waiting_since=self.waiting.get(child_id),
             promised=self._promises.outstanding(child_id, rows, hub.members, now),
         )
-        kind = type(decision)
-        if kind is reconciler.AwaitHandover or kind is reconciler.AwaitTables:
-            self.waiting.setdefault(child_id, now)
+        if isinstance(decision, reconciler.AwaitHandover | reconciler.AwaitTables):
+            if child_id not in self.waiting:
+                self.waiting[child_id] = now
+                if isinstance(decision, reconciler.AwaitHandover):
+                    self._ask_for(child_id, owners, rows, decision.from_node)
             return
         since = self.waiting.pop(child_id, None)
-        if kind is reconciler.StartHere:
+        if isinstance(decision, reconciler.StartHere):
             if since is not None and now - since >= hub.config.migr_base_timeout:
                 log.warning("hub %s: child %r is started here: %s", hub.hub_id, child_id, decision.why)
             self._starts.append(child_id)
-        elif kind is reconciler.StopHere:
+        elif isinstance(decision, reconciler.StopHere):
             self._stops.append(child_id)
-        elif kind is reconciler.Offer:
+        elif isinstance(decision, reconciler.Offer):
             self._offers.setdefault(decision.to, []).append(child_id)
             self._pending[child_id] = now
-        elif kind is reconciler.TellStay:
+        elif isinstance(decision, reconciler.TellStay):
             self._tell_stay(child_id, rows, decision.nodes, now)
         else:
             self._pending.pop(child_id, None)
+
+    def _ask_for(self, child_id: str, owners: tuple[str, ...], rows: Any, holder: str) -> None:
+        """Accept before the offer: it came before we knew the child, and would be repeated later only, or is to come."""
+        if reconciler.accepts(self.hub.node, owners, rows, True, holder, self.hub.members):
+            self._accepts.setdefault(holder, []).append(child_id)
 
     def _tell_stay(self, child_id: str, rows: Any, nodes: Iterable[str], now: float) -> None:
         own_pid = rows[self.hub.node].pid
@@ -126,6 +135,9 @@ class Moves:
         offers, self._offers = self._offers, {}
         for node in sorted(offers):
             self._tell(node, Offer(hub.node, offers[node]))
+        accepts, self._accepts = self._accepts, {}
+        for node in sorted(accepts):
+            self._tell(node, Accept(hub.node, accepts[node]))
         stays, self._stays = self._stays, {}
         for node in sorted(stays):
             self._tell(node, Stay(hub.node, stays[node]))

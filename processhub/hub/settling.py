@@ -14,6 +14,7 @@ from supervisor.processes import give_way, sleep
 from supervisor.runtime import current_process
 
 POLL_SECONDS: Final = 0.05
+ANSWER_SECONDS: Final = 5.0  # what a member gets to answer in, before all is looked at anew
 _LISTED: Final = 10
 _SLICE: Final = 500
 
@@ -24,7 +25,7 @@ def await_settled(hub: Hub, timeout: float | None, members: Iterable[str] | None
     deadline = None if timeout is None else clock.now() + timeout
     expected = None if members is None else sorted(members)
     while True:
-        problems = _problems(hub, expected)
+        problems = _problems(hub, expected, deadline)
         if not problems:
             return
         if deadline is not None and clock.now() + POLL_SECONDS > deadline:
@@ -32,20 +33,23 @@ def await_settled(hub: Hub, timeout: float | None, members: Iterable[str] | None
         sleep(POLL_SECONDS)
 
 
-def _problems(hub: Hub, expected: list[str] | None) -> list[str]:
+def _problems(hub: Hub, expected: list[str] | None, deadline: float | None) -> list[str]:
     """What is not settled; the cheap questions first."""
     present = sorted(hub.members)
     if expected is not None and present != expected:
         return [f"members are {present}, not {expected}"]
-    return _disagreements(hub, present) or _misplaced(hub)
+    return _disagreements(hub, present, deadline) or _misplaced(hub)
 
 
-def _disagreements(hub: Hub, members: list[str]) -> list[str]:
+def _disagreements(hub: Hub, members: list[str], deadline: float | None) -> list[str]:
     digest = hub.registry.digest()
     problems = []
     for node in sorted({*members, hub.node}):
+        patience = ANSWER_SECONDS
+        if deadline is not None:
+            patience = max(0.0, min(patience, deadline - hub.runtime.clock.now()))
         try:
-            theirs, busy, seen = GenServer.call((hub.hub_id, node), STATUS, 5.0)
+            theirs, busy, seen = GenServer.call((hub.hub_id, node), STATUS, patience)
         except (ProcessExit, CallTimeout) as error:
             return [f"{node} does not answer: {error}"]
         if seen != members:

@@ -21,8 +21,10 @@ class SystemRegistry(GenServer):
         hub.runtime.services[hub.hub_id] = hub
         self.node = hub.runtime.node
         if self.node is not None:
-            self.node.on_stop.append(self._leave)
-            self.node.on_stopped.append(self._begin_anew)
+            for functions, own in ((self.node.on_stop, self._leave), (self.node.on_stopped, self._begin_anew)):
+                # One that was killed could not take its functions back.
+                functions[:] = [function for function in functions if not _is_of(function, hub)]
+                functions.append(own)
 
     def terminate(self, reason: Any) -> None:
         """By now the children of this node have stopped: the others may take over what we owned."""
@@ -54,3 +56,9 @@ class SystemRegistry(GenServer):
         """The node has left and lost its name. A hub under a supervisor starts again, alone."""
         if self.hub.initializer is not None:
             GenServer.stop(self.hub.initializer, NORMAL)
+
+
+def _is_of(function: Any, hub: Hub) -> bool:
+    """Whether it is a method of a `SystemRegistry` of this hub."""
+    owner = getattr(function, "__self__", None)
+    return isinstance(owner, SystemRegistry) and owner.hub is hub

@@ -24,8 +24,9 @@ class WorkerQueue(GenServer):
 
     def init(self, hub: Hub) -> Any:
         self.hub = hub
-        if hub.config.child_specs and not hub.observer:
+        if hub.config.child_specs and not hub.observer and not hub.has_static_children:
             self._start_static()
+        hub.has_static_children = True  # a successor of this queue does not start again what was stopped since
         return None
 
     def _start_static(self) -> None:

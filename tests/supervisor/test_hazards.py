@@ -56,10 +56,14 @@ def test_a_late_reply_reaches_nobody(clock: ManualClock) -> None:
 
     def caller() -> None:
         with pytest.raises(CallTimeout):
-            GenServer.call(slow, lambda: (process.sleep(2.0), "late")[1], 1.0)
-        log.append(GenServer.call(quick, lambda: (process.sleep(5.0), "right")[1], 10.0))
+            GenServer.call(slow, lambda: late(2.0, "late"), 1.0)
+        log.append(GenServer.call(quick, lambda: late(5.0, "right"), 10.0))
         log.append(process.now())
         log.append(current_process().queue_length)
+
+    def late(seconds: float, value: str) -> str:
+        process.sleep(seconds)
+        return value
 
     slow, quick = Echo.start(), Echo.start()
     process.spawn(caller)
@@ -164,7 +168,7 @@ def test_a_gevent_timeout_of_the_caller_ends_its_call(clock: ManualClock) -> Non
 
     def caller() -> None:
         # real time: gevent's own timeout runs on the real loop
-        with gevent.Timeout(0.01, False):
+        with pytest.raises(gevent.Timeout), gevent.Timeout(0.01):
             GenServer.call(server, lambda: process.sleep(50.0), None)
         log.append("timed out")
         done.set()
@@ -278,12 +282,16 @@ def test_a_greenlet_that_was_held_is_used_again_once_it_is_let_go(clock: ManualC
 
 def test_a_gevent_timeout_that_a_handler_left_behind_hits_no_other_server(clock: ManualClock) -> None:
     def forget() -> None:
+        # real time: gevent's own timeout runs on the real loop
         gevent.Timeout(0.01).start()
+
+    def nap() -> str:
+        gevent.sleep(0.03)  # real time: as above
+        return "unharmed"
 
     GenServer.call(Echo.start(), forget)
     others = [Echo.start() for _ in range(20)]
-    # real time: gevent's own timeout runs on the real loop
-    outcomes = [blocked(clock, pid, lambda: gevent.sleep(0.03) or "unharmed") for pid in others]
+    outcomes = [blocked(clock, pid, nap) for pid in others]
     gevent.sleep(0.06)  # real time: as above
     clock.settle()
     assert outcomes == [["unharmed"]] * 20
@@ -598,7 +606,7 @@ def test_what_would_block_raises_on_the_greenlet_of_the_event_loop(clock: Manual
             lambda: Echo.start(),
         ):
             try:
-                attempt()  # type: ignore[no-untyped-call]
+                attempt()
             except RuntimeError as error:
                 outcome.append(str(error))
 

@@ -216,6 +216,26 @@ def test_a_closed_runtime_leaves_no_greenlets(clock: ManualClock) -> None:
     assert refs[0]() is None
 
 
+def test_who_is_told_to_exit_by_the_end_of_the_runtime_unwinds(clock: ManualClock) -> None:
+    other = ManualClock()
+    other.runtime = runtime = Runtime(clock=other)
+    log: list[int] = []
+
+    def sleeper(n: int) -> None:
+        try:
+            process.sleep(100.0)
+        finally:
+            log.append(n)
+
+    for n in range(300):
+        runtime.spawn(sleeper, (n,), {})
+    other.settle()
+    runtime.scheduler.budget = 0  # so that the loop polls before anything else runs
+    runtime.close()
+    other.settle()
+    assert len(log) == 300
+
+
 # -- fairness --------------------------------------------------------------------------------------------------------
 
 

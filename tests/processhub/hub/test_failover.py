@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from processhub import GenServer, ProcessHub
+from processhub import GenServer, NoConnection, ProcessHub
 from tests.processhub.hub.children import (
     HUB,
     Counter,
@@ -42,15 +42,20 @@ def test_children_of_a_node_that_crashes_run_again_within_a_second(victim: int) 
             assert stayed == (pid.node != cluster[victim].name)
 
 
-def test_a_call_by_via_during_a_failover_is_answered_within_its_timeout() -> None:
+def test_calls_by_via_are_answered_again_within_a_second_of_a_crash() -> None:
     with cluster_of(3) as cluster:
         start(cluster[0], counters(40))
         settle(cluster)
         child_id = next(child_id for child_id in IDS if owner_of(cluster, child_id) is cluster[2])
         cluster.crash(2)
-        errand = cluster[0].begin(GenServer.call, ProcessHub.via(HUB, child_id), "get", 5.0)
-        cluster.run_until(errand.is_over, 6.0)
-        assert errand.outcome() == 0
+        before = cluster.now()
+        while True:
+            try:
+                assert cluster[0].run(GenServer.call, ProcessHub.via(HUB, child_id), "get", 5.0) == 0
+                break
+            except NoConnection:  # its node was not yet declared down: handled or not, who knows
+                cluster.advance(0.01)
+        assert cluster.now() - before < 1.0
 
 
 def test_two_nodes_that_crash_at_once_are_both_made_good() -> None:

@@ -1,0 +1,284 @@
+"""Random faults on random schedules: whatever happened, once it is over every desired child runs once, at its owner.
+
+A failure names its seed. To look for new ones: `python -m tests.chaos.test_random_faults 0 500`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+from processhub import AlreadyStarted, Pid, ProcessHub
+from processhub.hub.config import HubConfig
+from processhub.testing import Cluster, ClusterNode, Errand
+from tests.processhub.hub.children import HUB, Counter, Slow, Stubborn, hub_of, kill, part_of, pid_of, runs
+
+SEEDS = range(15)
+STEPS = 25
+CHILDREN = 50
+BUSY = ("distributed_supervisor", "coordinator", "event_queue", "worker_queue", "janitor", "system_registry")
+
+
+class Run:
+    """One schedule. `ended` and `begun` say which children must be stopped, and which may be either way."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = Random(f"chaos {seed}")
+        self.seed = seed
+        self.cluster = Cluster(self.random.randint(3, 5), seed=seed, hubs=[HubConfig(HUB, migr_base_timeout=5.0)])
+        self.trace = hashlib.sha256()
+        self.cluster.network.tap = self._note
+        self.open: list[Errand] = []
+
+    def _note(self, now: float, source: str, target: str, frame: bytes) -> None:
+        self.trace.update(f"{now:.9f} {source} {target} {len(frame)} ".encode())
+        self.trace.update(frame)
+
+    # -- the schedule ------------------------------------------------------------------------------------------------
+
+    def go(self) -> None:
+        self.cluster.advance(1.0)
+        for _ in range(STEPS):
+            self.step()
+            self.cluster.advance(self.random.choice((0.0, 0.0002, 0.01, 0.3, 2.0, 8.0)))
+        self.end_faults()
+
+    def step(self) -> None:
+        kinds = ("start",) * 5 + ("stop",) * 3 + ("kill",) * 2
+        kinds += ("crash", "restart", "restart", "partition", "cut", "heal", "pause", "add", "lossy", "kill_part", "leave")
+        getattr(self, f"_{self.random.choice(kinds)}")()
+
+    def nodes(self) -> list[ClusterNode]:
+        return [node for node in self.cluster if node.is_alive and not node.clock.is_paused and HUB in node.runtime.services]
+
+    def node(self) -> ClusterNode | None:
+        nodes = self.nodes()
+        return self.random.choice(nodes) if nodes else None
+
+    def ids(self) -> list[str]:
+        return self.random.sample([f"k{n}" for n in range(CHILDREN)], self.random.randint(1, 12))
+
+    def _start(self) -> None:
+        node = self.node()
+        if node is not None:
+            self.open.append(node.begin(begin_start, [self._spec(child_id) for child_id in self.ids()]))
+
+    def _spec(self, child_id: str) -> Any:
+        number = int(child_id[1:])
+        restart = ("permanent", "transient", "temporary")[number % 3]
+        if number % 7 == 0:
+            return Slow.child_spec(0.5, id=child_id, restart=restart)
+        if number % 11 == 0:
+            return Stubborn.child_spec(0.7, id=child_id, restart=restart)
+        return Counter.child_spec(id=child_id, restart=restart)
+
+    def _stop(self) -> None:
+        node = self.node()
+        if node is not None:
+            self.open.append(node.begin(begin_stop, self.ids()))
+
+    def _kill(self) -> None:
+        node = self.node()
+        local = sorted(node.run(ProcessHub.process_list, HUB, "local").items()) if node is not None else []
+        if node is not None and local:
+            kill(node, self.random.choice(local)[1])
+
+    def _kill_part(self) -> None:
+        node = self.node()
+        part = self.random.choice(BUSY)
+        found = node.runtime.names.get(HUB if part == "coordinator" else f"{HUB}.{part}") if node is not None else None
+        if node is not None and found is not None:
+            kill(node, found.pid)
+
+    def _crash(self) -> None:
+        alive = [node for node in self.cluster if node.is_alive]
+        if len(alive) > 1:
+            self.cluster.crash(self.random.choice(alive))
+
+    def _leave(self) -> None:
+        nodes = self.nodes()
+        if len(nodes) > 2:
+            self.cluster.leave(self.random.choice(nodes))
+
+    def _restart(self) -> None:
+        dead = [node for node in self.cluster if not node.is_alive]
+        if dead:
+            self.cluster.restart(self.random.choice(dead))
+
+    def _partition(self) -> None:
+        numbers = list(range(len(self.cluster)))
+        self.random.shuffle(numbers)
+        middle = self.random.randint(1, len(numbers) - 1)
+        self.cluster.partition([numbers[:middle], numbers[middle:]])
+
+    def _cut(self) -> None:
+        a, b = self.random.sample(range(len(self.cluster)), 2)
+        self.cluster.cut(a, b)
+
+    def _heal(self) -> None:
+        self.cluster.heal()
+
+    def _pause(self) -> None:
+        node = self.node()
+        if node is not None and len(self.nodes()) > 1:
+            self.cluster.pause(node, self.random.choice((0.5, 3.0, 12.0, 40.0)))
+
+    def _add(self) -> None:
+        if len(self.cluster) < 5:
+            self.cluster.add()
+
+    def _lossy(self) -> None:
+        a, b = self.random.sample(range(len(self.cluster)), 2)
+        self.random.choice((self.cluster.duplicate, self.cluster.reorder, self.cluster.drop))(a, b, 0.2)
+
+    # -- and afterwards ----------------------------------------------------------------------------------------------
+
+    def end_faults(self) -> None:
+        """Everything works again, and has time to become quiet."""
+        self.cluster.heal()
+        self.cluster.network.calm()
+        for node in list(self.cluster):
+            if node.is_alive:
+                self.cluster.resume(node)
+            else:
+                self.cluster.restart(node)
+        self.cluster.advance(30.0)
+        self.cluster.run_until(self._is_quiet, 120.0)
+
+    def _is_quiet(self) -> bool:
+        return self.cluster.is_connected() and all(errand.is_over() or not self._lives(errand) for errand in self.open)
+
+    def _lives(self, errand: Errand) -> bool:
+        return any(node.runtime.local(errand.pid) is not None for node in self.cluster)
+
+    def check(self) -> None:
+        names = [node.name for node in self.cluster]
+        for node in self.cluster:
+            node.run(ProcessHub.await_settled, HUB, 90.0, names)
+        self._check_truth()
+        self.cluster.advance(70.0)  # the longest that anything is remembered
+        for node in self.cluster:
+            node.run(ProcessHub.await_settled, HUB, 30.0, names)
+        self._check_truth()
+        self._check_leaks()
+
+    def _check_truth(self) -> None:
+        truth = runs(self.cluster)
+        desired = self.cluster[0].run(ProcessHub.registry_dump, HUB)
+        assert sorted(truth) == sorted(desired)
+        for child_id, holders in truth.items():
+            owners = self.cluster[0].run(ProcessHub.owners, HUB, child_id)
+            assert holders == owners, f"{child_id} runs on {holders}, its owners are {owners}"
+        first = self.cluster[0].run(ProcessHub.process_list, HUB)
+        for node in self.cluster:
+            assert node.run(ProcessHub.process_list, HUB) == first
+            for child_id, holders in truth.items():
+                pid = pid_of(node, child_id)
+                assert isinstance(pid, Pid)
+                assert pid.node == holders[0]
+            alive = {pid.serial for copies in first.values() for pid in copies.values() if pid.node == node.name}
+            assert alive <= node.runtime.table.keys()
+
+    def _check_leaks(self) -> None:
+        for node in self.cluster:
+            hub, coordinator = hub_of(node), part_of(node, "coordinator")
+            supervisor = part_of(node, "distributed_supervisor")
+            left = {
+                "waiting": coordinator.moves.waiting,
+                "pending": coordinator.moves._pending,
+                "promises": coordinator.moves._promises._given,
+                "gone": coordinator._gone,
+                "joining": hub._joining,
+                "change": hub._waiting,
+                "jobs": [child.child_id for child in supervisor.children.values() if child.job is not None],
+                "stopping": [child.child_id for child in supervisor.children.values() if child.stopping],
+                "came up": supervisor._came_up,
+            }
+            assert not any(left.values()), f"left on {node.name}: {left}"
+            local = len(node.run(ProcessHub.process_list, HUB, "local"))
+            assert len(supervisor.children) == len(supervisor.by_pid) == local
+            extra = len(node.runtime.table) - local
+            assert extra < 25, f"{extra} processes beside children on {node.name}"
+            assert len(hub.index) == len(hub.registry.children)
+
+
+def begin_start(specs: list[Any]) -> None:
+    try:
+        ProcessHub.start_children(HUB, specs, timeout=6.0).result(20.0)
+    except AlreadyStarted as error:
+        known = set(error.child_ids)
+        rest = [spec for spec in specs if spec.id not in known]
+        if rest:
+            ProcessHub.start_children(HUB, rest, timeout=6.0, check_existing=False).result(20.0)
+
+
+def begin_stop(child_ids: list[str]) -> None:
+    ProcessHub.stop_children(HUB, child_ids, timeout=6.0).result(20.0)
+
+
+def replay(seed: int) -> str:
+    """Run one seed to its end. Returns the digest of every frame that arrived. Errors name the seed."""
+    logging.getLogger().setLevel(logging.CRITICAL)
+    logging.disable(logging.CRITICAL)
+    try:
+        run = Run(seed)
+        try:
+            run.go()
+            run.check()
+        finally:
+            run.cluster.stop()
+        return run.trace.hexdigest()
+    except BaseException as error:
+        raise AssertionError(f"seed {seed}: {type(error).__name__}: {error}") from error
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_after_random_faults_every_desired_child_runs_once_at_its_owner(seed: int) -> None:
+    replay(seed)
+
+
+def test_the_same_seed_replays_exactly() -> None:
+    assert replay(3) == replay(3)
+    assert replay(3) != replay(4)
+
+
+@pytest.mark.parametrize("hash_seed", ["0", "17"])
+def test_a_seed_replays_exactly_under_another_hash_seed(hash_seed: str) -> None:
+    root = Path(__file__).parents[2]
+    found = subprocess.run(
+        [sys.executable, "-m", "tests.chaos.test_random_faults", "replay", "5"],
+        cwd=root,
+        env={**os.environ, "PYTHONHASHSEED": hash_seed},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert found.stdout.split()[-1] == replay(5)
+
+
+def failures(first: int, last: int) -> Iterator[str]:
+    for seed in range(first, last):
+        try:
+            replay(seed)
+        except AssertionError as error:
+            yield str(error)
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "replay":
+        print(replay(int(sys.argv[2])))
+    else:
+        for failure in failures(int(sys.argv[1]), int(sys.argv[2])):
+            print(failure[:600], flush=True)
