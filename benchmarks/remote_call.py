@@ -19,6 +19,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from benchmarks import transport
 
@@ -47,7 +48,7 @@ def serve(name: str) -> None:
     process.receive()
 
 
-def _echo_class() -> type:
+def _echo_class() -> Any:
     from supervisor.gen_server import GenServer
 
     class Echo(GenServer):
@@ -58,7 +59,7 @@ def _echo_class() -> type:
 
 
 def turn_of_calls(rounds: int, request: str) -> dict[str, list[float]]:
-    """Seconds of each call to a node of its own, and to a server of this node."""
+    """Microseconds of each call to a node of its own, and to a server of this node."""
     from supervisor.gen_server import GenServer
 
     port = free_port()
@@ -72,7 +73,7 @@ def turn_of_calls(rounds: int, request: str) -> dict[str, list[float]]:
         server.stdout.readline()
         Node.start(f"client@127.0.0.1:{free_port()}", cookie=transport.COOKIE)
         assert Node.connect(name)
-        pid = _echo_class().start()  # type: ignore[attr-defined]
+        pid = _echo_class().start()
         remote = measure(lambda: GenServer.call(("echo", name), request), rounds)
         local = measure(lambda: GenServer.call(pid, request), rounds)
         Node.stop()
@@ -89,14 +90,16 @@ def measure(call: Callable[[], object], rounds: int) -> list[float]:
     for _ in range(rounds):
         began = time.perf_counter()
         call()
-        times.append(time.perf_counter() - began)
+        times.append((time.perf_counter() - began) * 1e6)
     return times
 
 
 def in_a_process_of_its_own(rounds: int, size: int) -> dict[str, list[float]]:
     """Each turn has fresh processes at both ends, as the other contenders have."""
     command = [sys.executable, "-m", "benchmarks.remote_call", "--once", f"--rounds={rounds}", f"--size={size}"]
-    found: dict[str, list[float]] = json.loads(subprocess.run(command, stdout=subprocess.PIPE, cwd=ROOT, check=True).stdout)
+    found: dict[str, list[float]] = json.loads(
+        subprocess.run(command, stdout=subprocess.PIPE, cwd=ROOT, check=True).stdout
+    )
     return found
 
 
@@ -121,7 +124,7 @@ def compare(rounds: int, turns: int, size: int) -> None:
     medians: dict[str, list[float]] = {name: [] for name in (OURS, *OTHERS.values(), LOCAL)}
     for _ in range(turns):
         for name, times in in_a_process_of_its_own(rounds, size).items():
-            medians[name].append(statistics.median(times) * 1e6)
+            medians[name].append(statistics.median(times))
         for name, shown in OTHERS.items():
             medians[shown].append(statistics.median(transport.turn(name, rounds, b"x" * size)))
     base = statistics.median(medians[transport.BASE])

@@ -102,8 +102,7 @@ def words_of(file: Path) -> Counter[str]:
 
 
 def run_node(name: str, seeds: Sequence[str]) -> None:
-    """Be a node until the driver closes our input, which it does even when it is killed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal: the driver's concern
+    """Be a node until our input ends, as it does when the driver closes it or dies, of whatever."""
     Node.start(name, seeds=seeds)
     Supervisor.start_link([ProcessHub.child_spec(ProcessHub(HUB)), Desk.child_spec(name=DESK)])
     print("ready", flush=True)
@@ -116,9 +115,14 @@ def run_node(name: str, seeds: Sequence[str]) -> None:
 
 def start_nodes(names: Sequence[str]) -> dict[str, subprocess.Popen[str]]:
     """Start one operating-system process per name."""
-    command = [sys.executable, __file__, "--node"]
     return {
-        name: subprocess.Popen([*command, name, *names], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        name: subprocess.Popen(
+            [sys.executable, __file__, "--node", name, *names],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,  # Ctrl-C is for the driver alone, which then stops the nodes
+        )
         for name in names
     }
 
@@ -141,9 +145,10 @@ def stop_nodes(nodes: Mapping[str, subprocess.Popen[str]]) -> None:
     for node in nodes.values():
         assert node.stdin is not None
         node.stdin.close()
+    deadline = time.monotonic() + 10.0
     for node in nodes.values():
         try:
-            node.wait(5.0)
+            node.wait(max(0.1, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
             node.kill()
             node.wait()
@@ -186,12 +191,13 @@ def read(words: Collection[str], advance: Callable[[int], None]) -> dict[str, in
     nodes = ProcessHub.nodes(HUB)
     reader = dict(zip(nodes, nodes[1:] + nodes[:1], strict=True))
     requests = [
-        (reader[node], read_totals, part)
+        (number, reader[node], read_totals, part)
         for node, own in words_by_node(words).items()
-        for part in parts_of(own, WORDS_AT_ONCE)
+        for number, part in enumerate(parts_of(own, WORDS_AT_ONCE))
     ]
+    requests.sort(key=lambda request: request[:2])  # so that all nodes are asked at the same time
     totals: dict[str, int] = {}
-    for some in ask_all(requests):
+    for some in ask_all(request[1:] for request in requests):
         totals.update(some)
         advance(len(some))
     return totals
@@ -199,7 +205,11 @@ def read(words: Collection[str], advance: Callable[[int], None]) -> dict[str, in
 
 def ask_all(requests: Iterable[tuple[Any, ...]]) -> Iterator[Any]:
     """Ask the desks, with some requests on their way at any time; yields the answers as they come."""
-    yield from Pool(REQUESTS_AT_ONCE).imap_unordered(lambda request: ask(*request), requests)
+    pool = Pool(REQUESTS_AT_ONCE)
+    try:
+        yield from pool.imap_unordered(lambda request: ask(*request), requests)
+    finally:
+        pool.kill()
 
 
 def words_by_node(words: Iterable[str]) -> dict[str, list[str]]:
@@ -230,7 +240,7 @@ def compare(expected: Mapping[str, int], totals: Mapping[str, int]) -> list[str]
 
 
 class Report:
-    """Times the steps and shows how far the present one is: on one line of a terminal, else with a line now and then."""
+    """Times the steps and shows how far the present one is: on one line of a terminal, else in a line now and then."""
 
     def __init__(self) -> None:
         self.steps: list[tuple[str, float]] = []
@@ -251,18 +261,15 @@ class Report:
 
         self.show(f"{title} ...", done=False)
         yield advance
-        self.add(title, time.monotonic() - began)
+        self.steps.append((title, time.monotonic() - began))
+        self.show(f"{title}: {self.steps[-1][1]:.1f} s", done=True)
 
     def show(self, line: str, done: bool) -> None:
+        """Show where we are; `done` when nothing more is to come on this line."""
         if self.is_terminal:
             print(f"\r\033[K{line}", end="\n" if done else "", file=sys.stderr, flush=True)
         else:
             print(line, file=sys.stderr, flush=True)
-
-    def add(self, title: str, seconds: float) -> None:
-        """A step that is over."""
-        self.steps.append((title, seconds))
-        self.show(f"{title}: {seconds:.1f} s", done=True)
 
     def print_tables(self, before: Mapping[str, Sequence[str]], after: Mapping[str, Sequence[str]], casts: int) -> None:
         """Print which node had how many children, and what took how long."""
@@ -277,15 +284,18 @@ class Report:
 
 
 @contextmanager
-def cluster(names: Sequence[str]) -> Iterator[dict[str, subprocess.Popen[str]]]:
+def cluster(names: Sequence[str], report: Report) -> Iterator[dict[str, subprocess.Popen[str]]]:
     """Nodes as long as the block runs; whatever ends it, none of them is left."""
-    os.environ["PROCESSHUB_COOKIE"] = secrets.token_hex()
+    os.environ["PROCESSHUB_COOKIE"] = secrets.token_hex()  # the secret of this run, which the nodes inherit
     nodes = start_nodes(names)
     try:
+        with report.step("start the nodes"):
+            join(nodes)
         yield nodes
     finally:
-        Node.stop()
-        stop_nodes(nodes)
+        with report.step("stop the nodes"):
+            Node.stop()
+            stop_nodes(nodes)
 
 
 def wordcount(files: Sequence[Path], report: Report) -> int:
@@ -293,9 +303,7 @@ def wordcount(files: Sequence[Path], report: Report) -> int:
     with report.step("count the words here, to compare", len(files)) as advance:
         expected = count_here(files, advance)
     names = [f"node{number}@127.0.0.1:{port}" for number, port in enumerate(free_ports(3), 1)]
-    with cluster(names) as nodes:
-        with report.step("start three nodes"):
-            join(nodes)
+    with cluster(names, report) as nodes:
         with report.step("start a child per word", len(expected)) as advance:
             start_words(expected, advance)
         with report.step("send a cast per file and word", len(files)) as advance:
@@ -312,8 +320,6 @@ def wordcount(files: Sequence[Path], report: Report) -> int:
         with report.step("read every total again", len(expected)) as advance:
             differences += compare(expected, read(expected, advance))
         after = words_by_node(expected)
-        began = time.monotonic()
-    report.add("stop the nodes", time.monotonic() - began)
     report.print_tables(before, after, casts)
     return conclude(expected, differences)
 
@@ -332,7 +338,7 @@ def conclude(expected: Counter[str], differences: Sequence[str]) -> int:
     if differences:
         print(f"{len(differences)} totals differ:", *differences, sep="\n  ")
         return 1
-    print(f"totals match: {len(expected):,} words, {sum(expected.values()):,} occurrences")
+    print(f"totals match: {len(expected)} words, {sum(expected.values())} occurrences")
     return 0
 
 
@@ -343,10 +349,12 @@ def library_files() -> list[Path]:
 
 
 def interrupt(signum: int, frame: object) -> None:
+    """SIGTERM ends the run as Ctrl-C does."""
     raise KeyboardInterrupt
 
 
 def main() -> int:
+    """Run as the driver, or as one of the nodes that it starts. Returns the exit status."""
     parser = argparse.ArgumentParser(description="Count words with one supervised process per distinct word.")
     parser.add_argument("files", nargs="*", type=Path, help="files to count; default: Python's standard library")
     parser.add_argument("--node", metavar="NAME", help=argparse.SUPPRESS)  # how the driver starts its nodes

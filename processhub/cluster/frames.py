@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from struct import Struct
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgpack
 
@@ -53,8 +53,7 @@ class Hello:
     members: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Data:
+class Data(NamedTuple):
     """The head of a data frame. `answers` is the receiver's session; `sequence` counts the sender's frames from 1."""
 
     session: int
@@ -79,7 +78,7 @@ def pack_hello(codec: Codec, hello: Hello) -> bytes:
 
 def pack_data(codec: Codec, head: Data, ops: Sequence[bytes]) -> bytes:
     """A data frame of ops that are packed already."""
-    return _HEAD.pack(_DATA, head.session, head.answers, head.incarnation, head.sequence) + codec.join(ops)
+    return _HEAD.pack(_DATA, *head) + codec.join(ops)
 
 
 def unpack(codec: Codec, frame: bytes) -> Hello | Data:

@@ -186,9 +186,7 @@ class Link:
     def _pieces(self, op: bytes) -> list[bytes]:
         pack = self.links.codec.pack
         last = (len(op) - 1) // FRAME_BYTES
-        return [
-            pack([frames.PART, op[i * FRAME_BYTES : (i + 1) * FRAME_BYTES], i == last]) for i in range(last + 1)
-        ]
+        return [pack([frames.PART, op[i * FRAME_BYTES : (i + 1) * FRAME_BYTES], i == last]) for i in range(last + 1)]
 
     def urgent(self, op: list[Any]) -> None:
         """Send an op of the link itself ahead of what is queued: a ping must not wait behind bulk data."""
@@ -204,9 +202,9 @@ class Link:
         """Send what is due, from the ready queue; the rest of a long queue in later turns."""
         self._flushing = False
         for _ in range(FRAMES_PER_TURN):
-            if not self.up or not self._send_frame():
+            if not self.up or not self._send_frame() or not (self._queue or self._urgent):
                 return
-        if (self._queue or self._urgent) and not self._flushing:
+        if not self._flushing:
             self._flush_soon()
 
     def flush(self) -> None:
@@ -237,10 +235,13 @@ class Link:
         return True
 
     def _next_ops(self) -> list[bytes]:
+        queue = self._queue
+        if len(queue) == 1 and not self._urgent:  # most frames on the way of a call
+            self.queued_bytes = 0
+            return [queue.popleft()]
         ops = list(self._urgent)
         self._urgent.clear()
         size = 0
-        queue = self._queue
         while queue and (size + len(queue[0]) <= FRAME_BYTES or not size):
             op = queue.popleft()
             size += len(op)
@@ -345,7 +346,7 @@ class Link:
         self._assembler = None
         try:
             assembler.feed(piece)
-            op = assembler.value if last else None
+            op: Any = assembler.value if last else None
         except BaseException:
             self._skips_parts = not last
             raise

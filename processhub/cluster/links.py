@@ -107,21 +107,23 @@ class Links:
             return False
         data = self._pack(op)
         if link.queued_bytes > QUEUE_BYTES and op[0] in _MAY_WAIT and getcurrent() is not self.runtime.scheduler.hub:
-            if not self._wait_for_room(link, op) or not link.up:
+            self._wait_for_room(link, op)
+            if not link.up:
                 return False
         link.queue(data)
         return True
 
-    def _wait_for_room(self, link: Link, op: tuple[Any, ...]) -> bool:
+    def _wait_for_room(self, link: Link, op: tuple[Any, ...]) -> None:
+        """Wait while the queue is full: a call within its own timeout, of which the rest is for the answer."""
         if op[0] != distribution.CALL_OP:
-            return link.wait_for_room(None)
+            link.wait_for_room(None)
+            return
         wait = op[3]
         began = self.runtime.clock.now()
         if not link.wait_for_room(wait.timeout):
             raise CallTimeout(f"the queue to {link.node} was full for {wait.timeout} s: the call was not sent")
         if wait.timeout is not None:
             wait.timeout = max(0.0, wait.timeout - (self.runtime.clock.now() - began))
-        return True
 
     def _pack(self, op: tuple[Any, ...]) -> bytes:
         try:
@@ -137,7 +139,7 @@ class Links:
     # -- coming and going --------------------------------------------------------------------------------------------
 
     def open(self, node: str) -> Link:
-        """The link to `node`, made if there is none; it connects in the background. Raises ValueError for a bad name."""
+        """The link to `node`, made if there is none; it connects in the background. ValueError for a bad name."""
         link = self.by_node.get(node)
         if link is None:
             link = self.by_node[node] = Link(self, node)

@@ -97,7 +97,7 @@ def _can_watch() -> bool:
 
 
 def _on_wait() -> int:
-    """Python calls this when the prompt waits, perhaps every 100 ms. Nothing may escape: there is nobody to catch it."""
+    """Python calls this when the prompt waits, perhaps every 100 ms. Nothing may escape: nobody would catch it."""
     if _get_ident() != _State.thread or getcurrent() is gevent.get_hub():
         return 0  # another thread reads, which has no loop of ours
     while True:
@@ -127,7 +127,8 @@ def _run_loop_until_input() -> None:
 
 
 def _wait(watcher: Any) -> None:
-    _State.waiting = waiter = Waiter()
+    waiter: Waiter[None] = Waiter()
+    _State.waiting = waiter
     try:
         watcher.start(waiter.switch, None)
         waiter.get()

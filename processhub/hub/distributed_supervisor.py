@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from processhub.hub.backoff import Backoff
 from processhub.hub.hub import Hub
-from processhub.hub.messages import LEAVE, StartReply, StartChildren, StopChildren
+from processhub.hub.messages import LEAVE, StartChildren, StartReply, StopChildren
 from processhub.hub.reconciler import next_epoch
 from processhub.hub.start_queue import TIMEOUT, Job, StartQueue
 from processhub.registry import FAILED, RESTARTING, RUNNING, SpecRecord
@@ -27,6 +27,7 @@ from supervisor.signals import ExitSignal, send_exit
 log = logging.getLogger(__name__)
 
 WRITE_EVERY: Final = 500  # started children that are made known in one go, while a long queue of starts is worked off
+WRITE_SECONDS: Final = 0.1  # how long it may stay unknown that a child runs, if others are still to be started
 RETRY: Final = Backoff()
 
 STARTING_: Final = 0
@@ -91,8 +92,8 @@ class DistributedSupervisor(GenServer):
         self.children: dict[str, Child] = {}
         self.by_pid: dict[Pid, Child] = {}
         self.starts = StartQueue(self.me, hub.specs)
-        self._unwritten = 0
-        self._came_up: list[str] = []
+        self._came_up: list[str] = []  # started for the reconciler, and not made known yet
+        self._write_timer: Any = None
         # A former distributed supervisor took its children with it.
         gone = list(hub.registry.own_table)
         for child_id in gone:
@@ -136,6 +137,8 @@ class DistributedSupervisor(GenServer):
             self._retry(argument)
         elif kind == "kill":
             self._kill(argument)
+        elif kind == "write":
+            self._write()
         elif kind == "deadline":
             for job in list(argument.jobs.values()):
                 job.cancel(TIMEOUT)
@@ -217,6 +220,8 @@ class DistributedSupervisor(GenServer):
             registry.put(child_id, self.hub.now_ms(), spec=child.record, metadata=metadata, placement=placement)
             self.hub.index.add(child_id)
             self._runs(child, pid)
+            if starting.jobs:
+                self._write_soon()
             if starting.placement is not self.hub.placement:
                 self._tell_coordinator(child_id)  # the owners may have changed meanwhile
         self._finish_if_done(starting)
@@ -227,7 +232,6 @@ class DistributedSupervisor(GenServer):
         if starting.timer is not None:
             starting.timer.cancel()
         self.hub.publish()  # before the reply, on the same links: who gets the reply has the batch already
-        self._unwritten = 0
         GenServer.reply(starting.from_, StartReply(starting.started, starting.failed, starting.foreign))
 
     # -- starting what is desired ------------------------------------------------------------------------------------
@@ -266,11 +270,23 @@ class DistributedSupervisor(GenServer):
             log.warning("hub %s: child %r did not start: %s", self.hub.hub_id, child_id, reason)
             self._broken(child)
         self._came_up.append(child_id)
-        self._unwritten += 1
-        if not len(self.starts) or self._unwritten >= WRITE_EVERY:
-            self._unwritten = 0
-            came_up, self._came_up = self._came_up, []
-            self.hub.publish()
+        if not len(self.starts) or len(self._came_up) >= WRITE_EVERY:
+            self._write()
+        else:
+            self._write_soon()
+
+    def _write_soon(self) -> None:
+        """Make starts known though those behind them in the queue may take long."""
+        if self._write_timer is None:
+            self._write_timer = send_after(self.me.pid, ("write", None), WRITE_SECONDS)
+
+    def _write(self) -> None:
+        if self._write_timer is not None:
+            self._write_timer.cancel()
+            self._write_timer = None
+        came_up, self._came_up = self._came_up, []
+        self.hub.publish()
+        if came_up:
             # Meanwhile they may have got other owners, or be desired no more: nobody saw a copy here to stop or move.
             self.hub.tell("coordinator", ("touched", came_up))
 

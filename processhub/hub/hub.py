@@ -39,6 +39,8 @@ class Hub:
     level: the event queue's; `LOCKED` while members come and go.
     """
 
+    keeps_name = True  # the node must not take another name while it runs: its rows carry the name
+
     def __init__(self, runtime: Runtime, config: HubConfig, incarnation: int, rng: Random, observer: bool) -> None:
         self.runtime = runtime
         self.config = config

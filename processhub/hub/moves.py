@@ -103,7 +103,7 @@ class Moves:
             self._pending.pop(child_id, None)
 
     def _ask_for(self, child_id: str, owners: tuple[str, ...], rows: Any, holder: str) -> None:
-        """Accept before the offer: it came before we knew the child, and would be repeated later only, or is to come."""
+        """Accept before the offer: it may have come before we knew the child, and is not repeated soon."""
         if reconciler.accepts(self.hub.node, owners, rows, True, holder, self.hub.members):
             self._accepts.setdefault(holder, []).append(child_id)
 

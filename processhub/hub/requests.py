@@ -11,7 +11,6 @@ from supervisor.errors import CallTimeout, ProcessExit, SupervisorError
 from supervisor.gen_server import GenServer
 from supervisor.processes import receive, self, send, spawn_link
 
-
 T = TypeVar("T")
 PIECE: Final = 1000  # children in one request: what a distributed supervisor takes in without holding the loop
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 from processhub.hub.errors import AlreadyStarted, NoChildren, Partitioned
 from processhub.hub.future import Future
 from processhub.hub.hub import Hub
-from processhub.hub.messages import StartReply, StartChildren
+from processhub.hub.messages import StartChildren, StartReply
 from processhub.hub.requests import ask_all, pieces, synchronise
 from processhub.hub.results import StartFailure, StartResult
 from processhub.hub.specs import normalise

@@ -8,7 +8,7 @@ from typing import Any
 
 from processhub.hub.hub import Hub
 from processhub.hub.starting import StartOptions, start_children
-from supervisor.gen_server import Continue, GenServer
+from supervisor.gen_server import GenServer
 
 log = logging.getLogger(__name__)
 

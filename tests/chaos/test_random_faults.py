@@ -13,23 +13,58 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
-from processhub import AlreadyStarted, Pid, ProcessHub
+from processhub import AlreadyStarted, CallTimeout, Pid, ProcessExit, ProcessHub, ProcessHubError, StartError, process
 from processhub.hub.config import HubConfig
 from processhub.testing import Cluster, ClusterNode, Errand
-from tests.processhub.hub.children import HUB, Counter, Slow, Stubborn, hub_of, kill, part_of, pid_of, runs
+from tests.processhub.hub.children import (
+    HUB,
+    Counter,
+    Slow,
+    Stubborn,
+    hub_of,
+    kill,
+    local_pids,
+    part_of,
+    pid_of,
+    runs,
+)
 
 SEEDS = range(15)
 STEPS = 25
 CHILDREN = 50
+KINDS = (
+    *("start", "start", "start", "start", "start", "stop", "stop", "stop", "kill", "kill", "kill_part", "kill_hub"),
+    *("crash", "restart", "restart", "leave", "add", "partition", "cut", "heal", "pause", "lossy"),
+)
 BUSY = ("distributed_supervisor", "coordinator", "event_queue", "worker_queue", "janitor", "system_registry")
 
 
+class Attempt(NamedTuple):
+    """A start or stop that was asked of a node, in that life of its hub."""
+
+    kind: str
+    child_ids: frozenset[str]
+    node: ClusterNode
+    life: Pid
+    errand: Errand
+
+    def succeeded(self) -> set[str]:
+        """What was acknowledged to a caller that has lived ever since: that must not be lost."""
+        if hub_of(self.node).initializer != self.life or not self.errand.is_over():
+            return set()
+        try:
+            found: set[str] = self.errand.outcome()
+        except (CallTimeout, ProcessHubError, ProcessExit):
+            return set()
+        return found
+
+
 class Run:
-    """One schedule. `ended` and `begun` say which children must be stopped, and which may be either way."""
+    """One schedule on one cluster."""
 
     def __init__(self, seed: int) -> None:
         self.random = Random(f"chaos {seed}")
@@ -37,7 +72,7 @@ class Run:
         self.cluster = Cluster(self.random.randint(3, 5), seed=seed, hubs=[HubConfig(HUB, migr_base_timeout=5.0)])
         self.trace = hashlib.sha256()
         self.cluster.network.tap = self._note
-        self.open: list[Errand] = []
+        self.attempts: list[Attempt] = []
 
     def _note(self, now: float, source: str, target: str, frame: bytes) -> None:
         self.trace.update(f"{now:.9f} {source} {target} {len(frame)} ".encode())
@@ -53,12 +88,12 @@ class Run:
         self.end_faults()
 
     def step(self) -> None:
-        kinds = ("start",) * 5 + ("stop",) * 3 + ("kill",) * 2
-        kinds += ("crash", "restart", "restart", "partition", "cut", "heal", "pause", "add", "lossy", "kill_part", "leave")
-        getattr(self, f"_{self.random.choice(kinds)}")()
+        getattr(self, f"_{self.random.choice(KINDS)}")()
 
     def nodes(self) -> list[ClusterNode]:
-        return [node for node in self.cluster if node.is_alive and not node.clock.is_paused and HUB in node.runtime.services]
+        """Those that can be asked for something."""
+        able = [node for node in self.cluster if node.is_alive and not node.clock.is_paused]
+        return [node for node in able if HUB in node.runtime.services]
 
     def node(self) -> ClusterNode | None:
         nodes = self.nodes()
@@ -70,7 +105,11 @@ class Run:
     def _start(self) -> None:
         node = self.node()
         if node is not None:
-            self.open.append(node.begin(begin_start, [self._spec(child_id) for child_id in self.ids()]))
+            ids = self.ids()
+            self._attempt("start", ids, node, node.begin(begin_start, [self._spec(child_id) for child_id in ids]))
+
+    def _attempt(self, kind: str, ids: list[str], node: ClusterNode, errand: Errand) -> None:
+        self.attempts.append(Attempt(kind, frozenset(ids), node, hub_of(node).initializer, errand))
 
     def _spec(self, child_id: str) -> Any:
         number = int(child_id[1:])
@@ -84,11 +123,12 @@ class Run:
     def _stop(self) -> None:
         node = self.node()
         if node is not None:
-            self.open.append(node.begin(begin_stop, self.ids()))
+            ids = self.ids()
+            self._attempt("stop", ids, node, node.begin(begin_stop, ids))
 
     def _kill(self) -> None:
         node = self.node()
-        local = sorted(node.run(ProcessHub.process_list, HUB, "local").items()) if node is not None else []
+        local = sorted(local_pids(node).items()) if node is not None else []
         if node is not None and local:
             kill(node, self.random.choice(local)[1])
 
@@ -98,6 +138,14 @@ class Run:
         found = node.runtime.names.get(HUB if part == "coordinator" else f"{HUB}.{part}") if node is not None else None
         if node is not None and found is not None:
             kill(node, found.pid)
+
+    def _kill_hub(self) -> None:
+        """All of the hub on a node dies at once, and a new one is started there."""
+        node = self.node()
+        if node is not None:
+            kill(node, hub_of(node).initializer)
+            node.begin(host)
+            self.cluster.advance(0.0)
 
     def _crash(self) -> None:
         alive = [node for node in self.cluster if node.is_alive]
@@ -155,7 +203,9 @@ class Run:
         self.cluster.run_until(self._is_quiet, 120.0)
 
     def _is_quiet(self) -> bool:
-        return self.cluster.is_connected() and all(errand.is_over() or not self._lives(errand) for errand in self.open)
+        return self.cluster.is_connected() and all(
+            attempt.errand.is_over() or not self._lives(attempt.errand) for attempt in self.attempts
+        )
 
     def _lives(self, errand: Errand) -> bool:
         return any(node.runtime.local(errand.pid) is not None for node in self.cluster)
@@ -165,6 +215,7 @@ class Run:
         for node in self.cluster:
             node.run(ProcessHub.await_settled, HUB, 90.0, names)
         self._check_truth()
+        self._check_promises()
         self.cluster.advance(70.0)  # the longest that anything is remembered
         for node in self.cluster:
             node.run(ProcessHub.await_settled, HUB, 30.0, names)
@@ -188,6 +239,20 @@ class Run:
             alive = {pid.serial for copies in first.values() for pid in copies.values() if pid.node == node.name}
             assert alive <= node.runtime.table.keys()
 
+    def _check_promises(self) -> None:
+        """What was acknowledged holds, where nothing else was done about the child at all."""
+        desired = set(self.cluster[0].run(ProcessHub.registry_dump, HUB))
+        for position, attempt in enumerate(self.attempts):
+            others = [other for other in self.attempts if other is not attempt]
+            for child_id in sorted(attempt.succeeded()):
+                about_it = [other for other in others if child_id in other.child_ids]
+                if attempt.kind == "start":
+                    never_stopped = all(other.kind == "start" for other in about_it)
+                    if never_stopped and int(child_id[1:]) % 3 != 2:  # (a temporary one may have been killed)
+                        assert child_id in desired, f"the start of {child_id} was acknowledged and is lost"
+                elif len(about_it) == 1 and about_it[0] in self.attempts[:position]:
+                    assert child_id not in desired, f"the stop of {child_id} was acknowledged, and it is back"
+
     def _check_leaks(self) -> None:
         for node in self.cluster:
             hub, coordinator = hub_of(node), part_of(node, "coordinator")
@@ -204,25 +269,39 @@ class Run:
                 "came up": supervisor._came_up,
             }
             assert not any(left.values()), f"left on {node.name}: {left}"
-            local = len(node.run(ProcessHub.process_list, HUB, "local"))
+            local = len(local_pids(node))
             assert len(supervisor.children) == len(supervisor.by_pid) == local
             extra = len(node.runtime.table) - local
             assert extra < 25, f"{extra} processes beside children on {node.name}"
             assert len(hub.index) == len(hub.registry.children)
 
 
-def begin_start(specs: list[Any]) -> None:
+def host() -> None:
+    """Run a hub where the former one may still be busy with its end."""
+    process.trap_exit(True)
+    while True:
+        try:
+            ProcessHub.start_link(HubConfig(HUB, migr_base_timeout=5.0))
+            break
+        except StartError:
+            process.sleep(0.5)
+    process.receive(lambda _: False)
+
+
+def begin_start(specs: list[Any]) -> set[str]:
     try:
-        ProcessHub.start_children(HUB, specs, timeout=6.0).result(20.0)
+        return set(ProcessHub.start_children(HUB, specs, timeout=6.0).result(20.0).started)
     except AlreadyStarted as error:
         known = set(error.child_ids)
-        rest = [spec for spec in specs if spec.id not in known]
-        if rest:
-            ProcessHub.start_children(HUB, rest, timeout=6.0, check_existing=False).result(20.0)
+    rest = [spec for spec in specs if spec.id not in known]
+    if not rest:
+        return set()
+    return set(ProcessHub.start_children(HUB, rest, timeout=6.0, check_existing=False).result(20.0).started)
 
 
-def begin_stop(child_ids: list[str]) -> None:
-    ProcessHub.stop_children(HUB, child_ids, timeout=6.0).result(20.0)
+def begin_stop(child_ids: list[str]) -> set[str]:
+    result = ProcessHub.stop_children(HUB, child_ids, timeout=6.0).result(20.0)
+    return set(result.stopped) - {error.child_id for error in result.errors}
 
 
 def replay(seed: int) -> str:
@@ -253,7 +332,7 @@ def test_the_same_seed_replays_exactly() -> None:
     assert replay(3) != replay(4)
 
 
-@pytest.mark.parametrize("hash_seed", ["0", "17"])
+@pytest.mark.parametrize("hash_seed", ["17"])
 def test_a_seed_replays_exactly_under_another_hash_seed(hash_seed: str) -> None:
     root = Path(__file__).parents[2]
     found = subprocess.run(

@@ -53,7 +53,7 @@ class NodeProcess:
         self._numbers = itertools.count(1)
         self._answers: dict[int, dict[str, Any]] = {}
         self._buffer = b""
-        self._log = tempfile.TemporaryFile()
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115  # closed in `close`
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.cluster.deeds", name, *seeds],
             stdin=subprocess.PIPE,

@@ -19,7 +19,9 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 PATIENCE: Final = 20.0
 
 # Ctrl-C is for the processes whose terminal it is. (pty.fork would do all this, but forks a process with threads.)
-_TAKE_TERMINAL: Final = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
+_TAKE_TERMINAL: Final = (
+    "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
+)
 
 _CODES: Final = re.compile(r"\x1b(\[[0-9;?]*[A-Za-z@]|[=>])")  # how the prompt moves the cursor
 

@@ -106,7 +106,11 @@ def test_a_node_with_another_cookie_is_refused_and_both_sides_say_why(fleet: Fle
 def test_garbage_sent_to_the_port_harms_nothing(fleet: Fleet) -> None:
     first, second, _ = fleet
     port = int(first.name.rpartition(":")[2])
-    for garbage in (b"GET / HTTP/1.1\r\n\r\n", os.urandom(4096), b"\xff" + b"\0" * 8 + b"\x7f" + b"\3\0" + os.urandom(64)):
+    for garbage in (
+        b"GET / HTTP/1.1\r\n\r\n",
+        os.urandom(4096),
+        b"\xff" + b"\0" * 8 + b"\x7f" + b"\3\0" + os.urandom(64),
+    ):
         with socket.create_connection(("127.0.0.1", port)) as connection:
             connection.sendall(garbage)
     assert second.do(deeds.call, "echo", first.name, "well?") == "well?"

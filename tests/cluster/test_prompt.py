@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
 
 from tests.cluster import deeds
-from tests.cluster.harness import Fleet, free_ports
+from tests.cluster.harness import ROOT, Fleet, free_ports
 from tests.cluster.terminal import Prompt
 
 CHILDREN = ["a", "b", "c", "d"]
@@ -92,12 +95,6 @@ def test_a_prompt_is_left_as_it_was_when_the_node_stops(prompt: Prompt) -> None:
 
 
 def test_a_prompt_that_reads_a_pipe_is_not_held_up_by_what_is_buffered(fleet: Fleet) -> None:
-    import os
-    import subprocess
-    import sys
-
-    from tests.cluster.harness import ROOT
-
     name = f"piped@127.0.0.1:{free_ports(1)[0]}"
     lines = [
         "from processhub import *",
@@ -106,7 +103,7 @@ def test_a_prompt_that_reads_a_pipe_is_not_held_up_by_what_is_buffered(fleet: Fl
         f"print(GenServer.call(('echo', {fleet[0].name!r}), 'over there'))",
     ]
     environment = {**os.environ, "PROCESSHUB_COOKIE": fleet.cookie, "PYTHONPATH": str(ROOT)}
-    run = subprocess.run(
-        [sys.executable, "-i", "-q"], input="\n".join(lines) + "\n", env=environment, text=True, capture_output=True, timeout=30,
-    )  # fmt: skip
+    command = [sys.executable, "-i", "-q"]
+    text = "\n".join(lines) + "\n"
+    run = subprocess.run(command, input=text, env=environment, text=True, capture_output=True, timeout=30)
     assert run.stdout.split("\n")[:2] == ["True", "over there"], run.stderr

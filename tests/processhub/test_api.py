@@ -1,4 +1,4 @@
-"""The public functions of a hub: bad input is refused with a clear error and changes nothing; lookups answer locally."""
+"""The functions of a hub: bad input is refused with a clear error and changes nothing; lookups answer locally."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from processhub import (
     process,
 )
 from processhub.testing import Cluster
+from supervisor import debug
 from tests.processhub.hub import children
 from tests.processhub.hub.children import (
     HUB,
@@ -101,10 +102,10 @@ def test_an_unknown_hub_is_not_alive(cluster: Cluster) -> None:
         ([{"id": "a", "start": (Counter.start_link, ()), "shutdown": -1}], InvalidChildSpec, "-1"),
         ([{"id": "a", "start": Counter.start_link}], InvalidChildSpec, "start"),
         ([{"id": "a", "start": (lambda: None, ())}], NotImportable, "'a'"),
-        ([Counter.child_spec(id=7)], InvalidChildSpec, "7"),
+        ([{"id": 7, "start": (Counter.start_link, ())}], InvalidChildSpec, "7"),
         ([ChildSpec("", (Counter.start_link, ()))], InvalidChildSpec, "id"),
         ([{"id": None, "start": (Counter.start_link, ())}], InvalidChildSpec, "None"),
-        ([Counter.child_spec(id=("a", 1))], InvalidChildSpec, "id"),
+        ([{"id": ("a", 1), "start": (Counter.start_link, ())}], InvalidChildSpec, "id"),
         ([None], InvalidChildSpec, "None"),
         ([5], InvalidChildSpec, "5"),
         ("abc", InvalidChildSpec, "list"),
@@ -382,3 +383,22 @@ def test_children_start_from_a_greenlet_that_is_no_server(cluster: Cluster) -> N
     )
     cluster.run_until(lambda: done)
     assert done[0].status == "ok"
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_get_pid_answers_when_the_future_resolves_though_the_coordinator_is_busy(cluster: Cluster, number: int) -> None:
+    """What the owner wrote reaches a busy coordinator after the reply has reached the caller."""
+
+    def start_and_look() -> tuple[Any, Pid | None]:
+        debug.suspend(HUB)
+        process.spawn(resume_later)
+        result = ProcessHub.start_child(HUB, Counter.child_spec(id=f"k{number}")).result()
+        return result.pid, ProcessHub.get_pid(HUB, f"k{number}")
+
+    from_result, from_lookup = cluster[0].run(start_and_look)
+    assert from_result == from_lookup is not None
+
+
+def resume_later() -> None:
+    process.sleep(0.5)
+    debug.resume(HUB)

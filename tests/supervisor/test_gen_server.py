@@ -462,6 +462,35 @@ def test_no_terminate_runs_in_a_server_that_is_killed(clock: ManualClock) -> Non
     assert [kind for kind, _ in events] == ["cast"]
 
 
+@pytest.mark.parametrize(
+    "result", [Stop("late"), NoReply(timeout=5.0), Reply(1, timeout=5.0), Reply(1, continue_=2), 1]
+)
+@pytest.mark.parametrize("use", ["call", "cast"])
+def test_what_a_handler_of_a_killed_server_returns_does_not_count(clock: ManualClock, result: Any, use: str) -> None:
+    pid, events = scripted()
+
+    def stubborn(_: Any) -> Any:
+        try:
+            process.sleep(100.0)
+        except BaseException:
+            return result
+
+    outcome: list[Any] = []
+
+    def caller() -> None:
+        with pytest.raises(ProcessExit) as failed:
+            GenServer.call(pid, stubborn, None)
+        outcome.append(failed.value.reason)
+
+    process.spawn(*((caller,) if use == "call" else (GenServer.cast, pid, stubborn)))
+    clock.settle()
+    process.exit(pid, "kill")
+    clock.settle()
+    assert outcome == (["killed"] if use == "call" else [])
+    assert [kind for kind, _ in events if kind != "cast"] == []
+    assert clock.pending() == 0
+
+
 def test_a_crash_is_logged_with_the_message_and_the_state(clock: ManualClock, caplog: pytest.LogCaptureFixture) -> None:
     class Named(GenServer):
         state = "the state"

@@ -208,6 +208,25 @@ def test_a_call_comes_after_the_casts_that_its_caller_made_before(clock: ManualC
             assert GenServer.call(name or pid, "all") == expected
 
 
+BLOCK_AFTER_A_MESSAGE = """
+from __future__ import annotations
+import supervisor.processes as process
+me = process.self()
+process.spawn(lambda: process.send(me, "go on"))
+process.receive()
+process.sleep(0.01)
+print("woken")
+"""
+
+
+def test_a_wait_that_begins_in_a_callback_of_the_loop_is_armed_before_the_loop_polls() -> None:
+    """Else nothing wakes the loop: gevent raises LoopExit, or the timeout comes whenever something else happens."""
+    # real time: it is about gevent's own order of watchers
+    code, output = run_script(BLOCK_AFTER_A_MESSAGE)
+    assert "woken" in output, output
+    assert code == 0
+
+
 def test_a_call_to_oneself_fails_at_once_instead_of_waiting_for_ever(clock: ManualClock) -> None:
     pid = Echo.start(name="myself")
     for target in (pid, "myself"):
@@ -220,12 +239,16 @@ def test_a_call_to_oneself_fails_at_once_instead_of_waiting_for_ever(clock: Manu
 
 
 def runs_of_two_servers(clock: ManualClock, first: Callable[[], Any], second: Callable[[], Any]) -> Any:
-    """Run `first` in one server and `second` in others right afterwards, where the same greenlet could be used."""
-    GenServer.call(Echo.start(), first)
+    """Run `first` in one server and `second` in others right afterwards, where the same greenlet could be used:
+    in a call that is handed over, in a start, and after the loop has polled."""
+    servers = [Echo.start() for _ in range(5)]
+    GenServer.call(servers[0], first)
+    results = [GenServer.call(pid, second) for pid in servers[1:3]]
+    GenServer.call(servers[0], first)
+    results += [GenServer.call(Echo.start(), second) for _ in range(4)]
     clock.settle()
-    results = [GenServer.call(Echo.start(), second) for _ in range(5)]
-    clock.settle()
-    return [*results, *(GenServer.call(Echo.start(), second) for _ in range(5))]
+    results += [GenServer.call(pid, second) for pid in servers[3:]]
+    return [*results, *(GenServer.call(Echo.start(), second) for _ in range(2))]
 
 
 def test_a_gevent_local_of_one_server_does_not_show_in_another(clock: ManualClock) -> None:

@@ -34,6 +34,11 @@ def test_the_window_never_holds_more_than_it_needs(limit: tuple[int, int], steps
         assert len(intensity.times) <= limit[0] + 1
 
 
+def test_the_window_includes_its_edge() -> None:
+    intensity = Intensity(1, 5.0)
+    assert [intensity.count(now) for now in (0.0, 5.0, 10.1)] == [True, False, True]
+
+
 def test_without_restarts_allowed_the_first_is_too_many() -> None:
     assert not Intensity(0, 5.0).count(0.0)
 

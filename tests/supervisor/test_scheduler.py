@@ -93,23 +93,6 @@ def test_a_stranger_who_switches_into_a_waiting_greenlet_does_not_end_its_wait(c
     assert ended == ["the answer"]
 
 
-def test_a_wait_that_begins_in_a_callback_of_the_loop_is_armed_before_the_loop_polls() -> None:
-    """Else nothing would wake the loop: gevent raises LoopExit, or the timeout comes whenever something else does."""
-    # real time: it is about gevent's own order of watchers
-    woken = gevent.event.Event()
-
-    def waiter() -> None:
-        process.receive(timeout=10.0)
-        # This runs in a callback of the loop, after the loop has prepared to poll.
-        process.sleep(0.01)
-        woken.set()
-
-    pid = process.spawn(waiter)
-    gevent.sleep(0)
-    process.send(pid, "go on")
-    assert woken.wait(timeout=5.0)
-
-
 def test_a_call_that_is_answered_at_once_never_touches_the_clock(clock: ManualClock) -> None:
     pid = Echo.start()
     clock.settle()
@@ -269,6 +252,36 @@ def test_a_server_with_a_full_mailbox_lets_others_run_in_between(clock: ManualCl
     assert seen.index("other") < 1000
     seen.remove("other")
     assert seen == list(range(2000))
+
+
+def test_a_server_that_is_never_idle_lets_the_loop_poll_though_the_clock_stands_still(clock: ManualClock) -> None:
+    handled = 0
+
+    class Loop(GenServer):
+        def handle_cast(self, request: Any) -> None:
+            nonlocal handled
+            handled += 1
+            GenServer.cast(process.self(), request)
+
+    pid = Loop.start()
+    GenServer.cast(pid, "again")
+    polls = []
+    for _ in range(3):
+        gevent.get_hub().wait(gevent.get_hub().loop.timer(0))
+        polls.append(handled)
+    process.exit(pid, "kill")
+    assert 0 < polls[-1] < 50_000
+
+
+def test_a_wait_that_was_answered_leaves_nothing_at_who_answered(clock: ManualClock) -> None:
+    pid = Echo.start()
+    process.spawn(GenServer.call, pid, lambda: process.sleep(1.0))
+    clock.settle()
+    target = current_process().runtime.local(pid)
+    assert target is not None
+    assert len(target.waiters or ()) == 1
+    clock.advance(1.0)
+    assert target.waiters is None
 
 
 def test_no_reply_is_a_wait_that_ends_by_whoever_answers(clock: ManualClock) -> None:

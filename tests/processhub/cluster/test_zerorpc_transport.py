@@ -140,7 +140,7 @@ def test_a_frame_is_zerorpcs_event_so_that_its_own_puller_understands_it() -> No
     pusher = frame_sockets.FramePusher(context, derive_keys(COOKIE), {}, "127.0.0.1:1")
     events: list[bytes] = []
     pusher.socket.close()
-    pusher.socket = type("Fake", (), {"send": lambda _self, event, _flags: events.append(event)})()
+    pusher._send = lambda event, _flags: events.append(event)
     assert pusher.push(b"x")
     event = zerorpc.Event.unpack(events[0])
     assert (event.name, event.args, event.header["v"]) == ("frame", [b"x"], 3)

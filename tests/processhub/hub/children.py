@@ -160,6 +160,11 @@ def pid_of(node: ClusterNode, child_id: str) -> Pid | None:
     return node.run(ProcessHub.get_pid, HUB, child_id)
 
 
+def local_pids(node: ClusterNode) -> dict[str, Pid]:
+    """The children that run on this node."""
+    return node.run(lambda: ProcessHub.process_list(HUB, "local"))
+
+
 def owner_of(cluster: Cluster, child_id: str) -> ClusterNode:
     """The node that owns the child by the views of all."""
     living = [node for node in cluster if node.is_alive]

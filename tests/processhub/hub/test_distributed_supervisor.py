@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from processhub import ChildSpec, GenServer, Pid, ProcessHub, Stop, process
@@ -116,9 +118,9 @@ def test_a_failed_child_is_tried_again_with_growing_pauses() -> None:
         kill(cluster[0], pid_of(cluster[0], "weak"))
         cluster.advance(130.0)
         times = [entry[1] for entry in journal]
-        pauses = [after - before for before, after in zip(times, times[1:], strict=False)]
+        pauses = [after - before for before, after in pairwise(times)]
         assert len(times) >= 6
-        assert all(later > earlier for earlier, later in zip(pauses, pauses[1:], strict=False) if later < 40.0)
+        assert all(later > earlier for earlier, later in pairwise(pauses) if later < 40.0)
         assert max(pauses) <= 60.0
         journal.append(("mended",))
         cluster.advance(70.0)
@@ -276,9 +278,7 @@ def test_children_restart_when_the_distributed_supervisor_is_killed() -> None:
 def test_a_start_that_is_under_way_when_the_supervisor_is_killed_fails_and_leaves_nothing() -> None:
     with cluster_of(1) as cluster:
         node = cluster[0]
-        errand = node.begin(
-            lambda: ProcessHub.start_child(HUB, ChildSpec("slow", (Slow.start_link, (3.0,)))).result()
-        )
+        errand = node.begin(lambda: ProcessHub.start_child(HUB, ChildSpec("slow", (Slow.start_link, (3.0,)))).result())
         cluster.advance(1.0)
         kill(node, node.runtime.names[f"{HUB}.distributed_supervisor"].pid)
         cluster.run_until(errand.is_over)
@@ -350,3 +350,19 @@ def test_a_child_that_crashes_all_the_time_on_one_node_leaves_the_others_alone(r
         assert [pid_of(cluster[0], f"c{n}") for n in range(20)] == before
         assert all(node.run(ProcessHub.is_alive, HUB) for node in cluster)
         assert children.part_of(cluster[0], "distributed_supervisor") is not None
+
+
+def test_a_child_that_was_started_is_known_everywhere_while_one_behind_it_takes_long() -> None:
+    with cluster_of(2) as cluster:
+        specs = [*counters(20), *(Slow.child_spec(5.0, id=f"s{n}") for n in range(5))]
+        cluster[0].begin(lambda: ProcessHub.start_children(HUB, specs).result())
+        cluster.advance(0.2)
+        for node in cluster:
+            assert len(node.run(ProcessHub.process_list, HUB)) == 20
+        cluster.advance(10.0)
+        settle(cluster)
+        cluster.crash(1)
+        cluster.run_until(lambda: copies_alive(cluster, [f"c{n}" for n in range(20)]))
+        cluster.advance(0.2)
+        seen = cluster[0].run(ProcessHub.process_list, HUB)
+        assert all(seen[f"c{n}"] for n in range(20))

@@ -111,10 +111,9 @@ def test_one_id_started_in_both_parts_is_one_child_afterwards() -> None:
         cluster.heal()
         settle(cluster)
         assert copies_alive(cluster, [f"c{n}" for n in range(10)])
-        specs = [node.run(ProcessHub.registry_dump, HUB) for node in cluster]
-        assert [{c: info.spec.start for c, info in dump.items()} for dump in specs][0] == {
-            c: info.spec.start for c, info in specs[1].items()
-        }
+        dumps = [node.run(ProcessHub.registry_dump, HUB) for node in cluster]
+        starts = [{child_id: info.spec.start for child_id, info in dump.items()} for dump in dumps]
+        assert starts[0] == starts[1]
 
 
 def test_a_child_stopped_in_one_part_does_not_come_back_from_the_other() -> None:

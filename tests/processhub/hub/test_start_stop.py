@@ -312,7 +312,9 @@ def test_a_hub_alone_without_a_network_works() -> None:
         result = ProcessHub.start_children(HUB, counters(5)).result()
         assert result.status == "ok"
         assert sorted(ProcessHub.process_list(HUB, "local")) == ["c0", "c1", "c2", "c3", "c4", "static"]
-        process.exit(ProcessHub.get_pid(HUB, "c1"), "kill")
+        pid = ProcessHub.get_pid(HUB, "c1")
+        assert pid is not None
+        process.exit(pid, "kill")
         assert GenServer.call(ProcessHub.via(HUB, "c1"), "get") == 0
         ProcessHub.await_settled(HUB, 5.0)
         assert ProcessHub.stop_child(HUB, "c0").result().status == "ok"
