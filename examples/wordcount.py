@@ -2,7 +2,32 @@
 
     python examples/wordcount.py [FILE ...]
 
-Without arguments it takes every `.py` file of this interpreter's standard library.
+Without arguments it takes every `.py` file of this interpreter's standard library. The command observes the hub of
+three nodes, each an operating-system process of its own. The nodes read the files and cast to the words, wherever those
+run; then each total is read on a node where its word does not run, and compared with what a `Counter` says here. What
+the killed node had counted is lost with it, and counted anew. On two cores:
+
+    node                                         children  after the kill
+    node1@127.0.0.1:43589                          16,080          26,163
+    node2@127.0.0.1:50661                          17,075          26,247
+    node3@127.0.0.1:44821                          19,255          killed
+
+    step                                          seconds
+    count the words here, to compare                 0.57
+    start the nodes                                  0.81
+    start a child per word                           3.29
+    send a cast per file and word                    1.94
+    read every total                                 2.78
+    kill a node, wait until all children run         1.94
+    count anew what was lost                         1.18
+    read every total again                           2.12
+    stop the nodes                                   0.84
+    all of it, with 404,799 casts                   15.48
+
+    totals match: 52410 words, 1349441 occurrences
+
+Progress goes to standard error, the rest to standard output. The exit status is 0 when all totals match, 1 when some
+do not (they are listed), 130 after Ctrl-C.
 """
 
 from __future__ import annotations
@@ -24,6 +49,7 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any, TypeVar
 
+from gevent import get_hub, getcurrent
 from gevent.pool import Pool
 from gevent.socket import wait_read
 
@@ -348,9 +374,17 @@ def library_files() -> list[Path]:
     return [file for file in sorted(root.rglob("*.py")) if NOT_COUNTED.isdisjoint(file.relative_to(root).parts)]
 
 
-def interrupt(signum: int, frame: object) -> None:
-    """SIGTERM ends the run as Ctrl-C does."""
-    raise KeyboardInterrupt
+def handle_signals() -> None:
+    """Have Ctrl-C and SIGTERM raise KeyboardInterrupt here, in the main greenlet, whichever runs at that moment."""
+    me = getcurrent()
+
+    def interrupt(signum: int, frame: object) -> None:
+        if getcurrent() is me:
+            raise KeyboardInterrupt
+        get_hub().loop.run_callback(me.throw, KeyboardInterrupt)
+
+    signal.signal(signal.SIGINT, interrupt)
+    signal.signal(signal.SIGTERM, interrupt)
 
 
 def main() -> int:
@@ -365,11 +399,12 @@ def main() -> int:
     for file in options.files:
         if not file.is_file():
             parser.error(f"{file} is not a file")
-    signal.signal(signal.SIGTERM, interrupt)
+    handle_signals()
+    report = Report()
     try:
-        return wordcount([file.resolve() for file in options.files] or library_files(), Report())
+        return wordcount([file.resolve() for file in options.files] or library_files(), report)
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        report.show("interrupted", done=True)
         return 130
 
 

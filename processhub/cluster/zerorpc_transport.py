@@ -198,8 +198,8 @@ class PusherChannel:
         self._on_close(self)
 
     def _maybe_writable(self) -> None:
-        # Asked first, whether anybody waits or not: until ZeroMQ has looked at its news the descriptor stays readable,
-        # and the loop spins. A channel to a dead peer has such news at every attempt to connect, and nobody sends on it.
+        # Asked whether anybody waits or not: until ZeroMQ has looked at its news the descriptor stays readable, and the
+        # loop spins. There are such news at every attempt to connect to a dead peer, and nobody sends to that one.
         is_writable = self._pusher.is_writable()
         if is_writable and self._is_full and self._is_up:
             self._is_full = False

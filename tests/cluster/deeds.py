@@ -18,10 +18,10 @@ from typing import Any
 import gevent
 from gevent.os import tp_read
 
+import supervisor.processes as process
 from processhub.api import ProcessHub
 from processhub.cluster.messages import NodeDown
 from processhub.cluster.node import Node
-from supervisor import processes as process
 from supervisor.gen_server import GenServer
 from supervisor.runtime import current_runtime
 from supervisor.signals import Down, ExitSignal

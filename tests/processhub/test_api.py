@@ -23,7 +23,6 @@ from processhub import (
     process,
 )
 from processhub.testing import Cluster
-from supervisor import debug
 from tests.processhub.hub import children
 from tests.processhub.hub.children import (
     HUB,
@@ -390,15 +389,16 @@ def test_get_pid_answers_when_the_future_resolves_though_the_coordinator_is_busy
     """What the owner wrote reaches a busy coordinator after the reply has reached the caller."""
 
     def start_and_look() -> tuple[Any, Pid | None]:
-        debug.suspend(HUB)
-        process.spawn(resume_later)
         result = ProcessHub.start_child(HUB, Counter.child_spec(id=f"k{number}")).result()
         return result.pid, ProcessHub.get_pid(HUB, f"k{number}")
 
+    coordinator = children.part_of(cluster[0], "coordinator")
+    handle_cast = coordinator.handle_cast
+
+    def handle_cast_slowly(request: Any) -> None:
+        process.sleep(0.5)
+        handle_cast(request)
+
+    coordinator.handle_cast = handle_cast_slowly
     from_result, from_lookup = cluster[0].run(start_and_look)
     assert from_result == from_lookup is not None
-
-
-def resume_later() -> None:
-    process.sleep(0.5)
-    debug.resume(HUB)

@@ -238,6 +238,13 @@ def test_a_call_to_oneself_fails_at_once_instead_of_waiting_for_ever(clock: Manu
 # -- nothing of one server shows in the next -------------------------------------------------------------------------
 
 
+class Beginner(GenServer):
+    """Notes what a function returns in its init."""
+
+    def init(self, fn: Callable[[], Any], results: list[Any]) -> None:
+        results.append(fn())
+
+
 def runs_of_two_servers(clock: ManualClock, first: Callable[[], Any], second: Callable[[], Any]) -> Any:
     """Run `first` in one server and `second` in others right afterwards, where the same greenlet could be used:
     in a call that is handed over, in a start, and after the loop has polled."""
@@ -245,7 +252,8 @@ def runs_of_two_servers(clock: ManualClock, first: Callable[[], Any], second: Ca
     GenServer.call(servers[0], first)
     results = [GenServer.call(pid, second) for pid in servers[1:3]]
     GenServer.call(servers[0], first)
-    results += [GenServer.call(Echo.start(), second) for _ in range(4)]
+    Beginner.start(second, results)
+    results += [GenServer.call(Echo.start(), second) for _ in range(3)]
     clock.settle()
     results += [GenServer.call(pid, second) for pid in servers[3:]]
     return [*results, *(GenServer.call(Echo.start(), second) for _ in range(2))]
@@ -379,6 +387,25 @@ def test_a_blocked_server_is_killed_at_once_and_unwinds_from_the_loop(clock: Man
     assert log == ["killed"]
     assert [error.reason for error in outcome] == ["killed"]
     assert clock.pending() == 0
+
+
+def test_an_exit_on_its_way_to_a_handler_that_has_ended_hits_no_other_server(clock: ManualClock) -> None:
+    victim, other = Echo.start(), Echo.start()
+    greenlets: list[int] = []
+
+    def handler() -> None:
+        greenlets.append(id(getcurrent()))
+        process.sleep(5.0)
+
+    GenServer.cast(victim, handler)
+    clock.settle()
+    clock.time += 5.0
+    clock._fire_due()  # the handler of the victim is to end first,
+    GenServer.cast(other, handler)  # then another server looks for a greenlet,
+    process.exit(victim, "kill")  # and then comes the exit
+    clock.advance(5.0)
+    assert len(set(greenlets)) == 2
+    assert GenServer.call(other, "unharmed") == "unharmed"
 
 
 def test_except_exception_does_not_stop_an_exit(clock: ManualClock) -> None:

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+import supervisor.processes as process
 from processhub.cluster import frames, link
 from processhub.cluster.frames import Data
 from processhub.cluster.link import Link
 from processhub.testing import Cluster, ClusterNode
-from supervisor import processes as process
 from supervisor.errors import CallTimeout, NoConnection
 from supervisor.gen_server import From, GenServer
 from supervisor.signals import Down, ExitSignal
@@ -85,6 +85,17 @@ def test_a_session_begins_although_hellos_are_lost(seed: int) -> None:
         )
         start(cluster[1], Echo, "echo")
         assert call(cluster[0], ("echo", cluster[1].name), "hello") == "hello"
+
+
+def test_a_side_whose_last_hello_was_lost_is_answered_again(pair: Cluster) -> None:
+    here, there = pair
+    pair.advance(1.0)  # the last hellos of the beginning have arrived
+    before = sessions(here, there)
+    waiting = link_of(there, here)
+    waiting.up = False  # as if the hello that answers its session had never come
+    there.runtime.scheduler.run_in_loop(waiting.say_hello)
+    pair.run_until(lambda: waiting.up, 1.5)
+    assert sessions(here, there) == before
 
 
 def test_the_end_of_a_session_ends_all_that_crosses_it_on_both_sides(pair: Cluster) -> None:
@@ -240,6 +251,15 @@ def test_malformed_frames_and_ops_are_counted_logged_once_and_harm_nothing(
     assert "not passed on" not in caplog.text
 
 
+def test_the_rest_of_a_malformed_large_op_is_not_taken_for_an_op(pair: Cluster) -> None:
+    here, there = pair
+    start(there, Echo, "echo")
+    pack = here.node.codec.pack
+    rest, good = pack([2, "echo", "smuggled"]), pack([2, "echo", "good"])
+    forge(here, there, [[66, b"\xc1", False], [66, rest, True], [66, good, True]])
+    assert call(here, ("echo", there.name), "casts") == ["good"]
+
+
 def test_a_frame_whose_ops_cannot_be_told_apart_ends_the_session_only(pair: Cluster) -> None:
     here, there = pair
     start(there, Echo, "echo")
@@ -301,8 +321,9 @@ def test_a_call_over_a_full_link_ends_within_its_own_timeout(pair: Cluster, smal
     here, there = pair
     start(there, Echo, "echo")
     fill(here, there)
-    here.begin(cast_many, ("echo", there.name), 10, "x" * 5_000)
-    pair.settle()
+    for _ in range(2):  # what the first one sends fills a frame, what the second one sends the queue
+        here.begin(cast_many, ("echo", there.name), 10, "x" * 5_000)
+        pair.settle()
     began = pair.now()
     with pytest.raises(CallTimeout):
         call(here, ("echo", there.name), "?", 2.0)

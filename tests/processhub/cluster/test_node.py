@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+import supervisor.processes as process
 from processhub.cluster.messages import NodeDown, NodeUp
 from processhub.cluster.node import Node, NodeError
 from processhub.testing import Cluster, ClusterNode
-from supervisor import processes as process
 from supervisor.errors import NoConnection, NoProcess
 from supervisor.gen_server import GenServer
 from supervisor.runtime import Runtime
@@ -186,6 +186,7 @@ def test_disconnect_ends_the_connection_on_both_sides(pair: Cluster) -> None:
     here.run(Node.disconnect, there.name)
     here.run(Node.disconnect, "nobody@127.0.0.1:9")
     assert here.run(Node.connect, there.name) is True
+    assert here.node.membership.status(there.name) == "alive"
     pair.run_until(lambda: all_linked(pair))
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+import supervisor.processes as process
 from processhub.cluster.node import Node
 from processhub.testing import Cluster
-from supervisor import processes as process
 from supervisor.errors import (
     CallTimeout,
     EncodeError,
@@ -376,7 +376,14 @@ class Unspeakable:
         raise RuntimeError("no")
 
 
-@pytest.mark.parametrize("reason", [object(), Unspeakable(), Shutdown(object()), "lone \udc80 surrogate"])
+class Garbage:
+    """Its text cannot be encoded either."""
+
+    def __repr__(self) -> str:
+        return "\udc80"
+
+
+@pytest.mark.parametrize("reason", [object(), Unspeakable(), Garbage(), Shutdown(object()), "lone \udc80 surrogate"])
 def test_a_reason_that_cannot_be_sent_arrives_as_text(pair: Cluster, reason: Any) -> None:
     here, there = pair
     pid = start(there, Echo, "echo")

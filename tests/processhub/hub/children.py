@@ -92,6 +92,7 @@ def start_raises() -> Pid:
 
 
 def start_exits() -> Pid:
+    journal.append(("left", process.spawn_link(process.sleep, 1e9)))
     raise SystemExit(3)
 
 
