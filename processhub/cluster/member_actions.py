@@ -88,7 +88,8 @@ class Limits:
     silence: without a sign of life on an open session until `down`. Lower: dead loops are found sooner; higher: longer
         blocked loops are forgiven.
     ping: a session on which nothing came for so long is pinged, and again after as much.
-    probe: between two probes of a suspect.
+    probe: between two probes of a suspect. A process that is killed closes its sockets one after the other, so that the
+        first probe may still be answered: the second one finds out. Lower: sooner; higher: fewer connections meanwhile.
     lateness: a tick that comes later than this was held up by our own loop.
     grace: after such a tick, everybody has at least so long to be heard.
     attempt: how long a link to a node that is no member may try before it is closed.
@@ -100,7 +101,7 @@ class Limits:
     suspicion: float = 5.0
     silence: float = 30.0
     ping: float = 1.0
-    probe: float = 1.0
+    probe: float = 0.2
     lateness: float = 0.2
     grace: float = 1.0
     attempt: float = 3.0

@@ -199,7 +199,7 @@ def test_without_a_refusal_a_suspect_is_probed_now_and_then_and_down_after_the_s
     life.lose(A)
     lost_at = life.now
     life.wait(4.9)
-    assert [at - lost_at for at, _ in life.of(Probe)] == pytest.approx([0, 1, 2, 3, 4])
+    assert [at - lost_at for at, _ in life.of(Probe)] == pytest.approx([LIMITS.probe * i for i in range(25)])
     assert life.downs() == []
     life.wait(0.2)
     assert life.downs() == [(lost_at + 5.0, A, "unreachable")]
