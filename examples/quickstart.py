@@ -1,5 +1,7 @@
 """One process in a hub on a lone node: the program on the README's first screen."""
 
+from __future__ import annotations
+
 from typing import Any
 
 from processhub import GenServer, ProcessHub

@@ -1,5 +1,7 @@
 """A node of a shop: `python shop.py NAME [SEED ...]` runs one until Ctrl-C. The README shows a session with three."""
 
+from __future__ import annotations
+
 import sys
 from typing import Any
 

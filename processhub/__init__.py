@@ -3,6 +3,8 @@
 Everything that users need is imported from here; `supervisor` and `ring` also stand alone.
 """
 
+from __future__ import annotations
+
 import supervisor.processes as process
 from processhub.api import ChildInfo, ProcessHub
 from processhub.cluster.discovery import Discovery, DnsSeeds, FileSeeds, StaticSeeds

@@ -3,6 +3,7 @@
 Our own code and documentation import from the submodules (`supervisor.gen_server`, ...), since the PyPI project
 supervisord installs a package of this name too. Where only ours is installed, these names are a convenience.
 """
+
 from __future__ import annotations
 
 import supervisor.processes as process

@@ -335,7 +335,9 @@ class Node:
             raise NodeError(f"node {runtime.node.name} runs here already; call Node.stop() first")
         named = sorted(key for key, one in runtime.services.items() if getattr(one, "keeps_name", False))
         if named:
-            raise NodeError(f"{', '.join(named)} runs here under the name {NO_NODE}: call Node.start before starting it")
+            raise NodeError(
+                f"{', '.join(named)} runs here under the name {NO_NODE}: call Node.start before starting it"
+            )
         address_of(name)
         for seed in seeds:
             address_of(seed)

@@ -116,6 +116,7 @@ class StopChildren:
 
     child_ids: list[str]
 
+
 # Calls to a coordinator that carry nothing.
 STATUS: Final = "status"  # the reply: (digest of its registry, whether it is at work, the members it sees)
 CONFIG: Final = "config"  # an observer asks; the reply is the hub's configuration in sendable form

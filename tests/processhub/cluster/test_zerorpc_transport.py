@@ -59,7 +59,7 @@ def until(condition: Callable[[], Any], seconds: float = 5.0, what: str = "it") 
     """Let the loop run until the condition holds."""
     with gevent.Timeout(seconds, AssertionError(f"{what} did not come within {seconds} s")):
         while not condition():
-            gevent.sleep(0.001)  # sockets signal through the loop; there is no event to wait for
+            gevent.sleep(0.001)  # real time: sockets signal through the loop; there is no event to wait for
 
 
 def address_of(plain: Any) -> str:
@@ -140,7 +140,7 @@ def test_a_frame_is_zerorpcs_event_so_that_its_own_puller_understands_it() -> No
     pusher = frame_sockets.FramePusher(context, derive_keys(COOKIE), {}, "127.0.0.1:1")
     events: list[bytes] = []
     pusher.socket.close()
-    pusher._send = lambda event, _flags: events.append(event)
+    pusher._send = lambda event, _flags: events.append(event)  # type: ignore[assignment]  # zerorpc has no types
     assert pusher.push(b"x")
     event = zerorpc.Event.unpack(events[0])
     assert (event.name, event.args, event.header["v"]) == ("frame", [b"x"], 3)
