@@ -306,7 +306,6 @@ def begin_stop(child_ids: list[str]) -> set[str]:
 
 def replay(seed: int) -> str:
     """Run one seed to its end. Returns the digest of every frame that arrived. Errors name the seed."""
-    logging.getLogger().setLevel(logging.CRITICAL)
     logging.disable(logging.CRITICAL)
     try:
         run = Run(seed)

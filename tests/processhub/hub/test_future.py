@@ -57,11 +57,11 @@ def future(runtime: Runtime) -> Future[Any]:
 
 
 def until(condition: Callable[[], object]) -> None:
-    """Let the others run until `condition` is true: bounded by passes of the loop, not by time."""
-    for _ in range(100_000):
+    """Let the others run until `condition` is true. They may be native threads, so the loop has to poll."""
+    for _ in range(10_000):
         if condition():
             return
-        gevent.sleep(0)
+        gevent.sleep(0.001)  # real time: with a sleep of 0 gevent comes back without looking at other threads (seen)
     raise AssertionError("it never came true")
 
 
