@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from processhub.cluster.wire import register
-from supervisor.gen_server import StopRequest
+from supervisor.directives import StopRequest
 from supervisor.signals import Down, ExitSignal
 
 

@@ -1,0 +1,209 @@
+"""The client's side of servers: calls in all their forms, replies, stops.
+
+A call of an idle server of this node is handed over (see `supervisor.scheduler`). Every other one waits: in the
+server's mailbox, for another node, or for a name to be resolved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future as ThreadFuture
+from sys import getrefcount
+from threading import get_ident
+from typing import Any
+from weakref import getweakrefcount
+
+from greenlet import getcurrent
+
+import supervisor.distribution as distribution
+from supervisor.directives import From, StopRequest
+from supervisor.errors import CallTimeout, NoProcess, ProcessExit
+from supervisor.pids import Pid
+from supervisor.processes import Via, die_here, new_wait
+from supervisor.reasons import KILLED
+from supervisor.records import CALL, IDLE, QUEUED, RUNNING, SYSTEM, Process
+from supervisor.runtime import Runtime, current_process, current_runtime
+from supervisor.scheduler import FAILED, PENDING, REPLIED, Wait
+
+
+def describe_call(request: Any) -> str:
+    return f"GenServer.call(..., {request!r:.80})"
+
+
+def call_local(me: Process, target: Process, request: Any, timeout: float | None) -> Any:
+    """Call a process of this node.
+
+    An idle one is switched into at once: this is the hot path, so `Scheduler.take` and `Scheduler.suspend` stand here
+    in short form. One that is about to run does so now, and its mailbox goes first. Else the call waits in the mailbox.
+    """
+    runtime = me.runtime
+    scheduler = runtime.scheduler
+    wait = Wait(runtime.home, next(runtime.serials), scheduler, getcurrent(), timeout, target)
+    if target.status != IDLE or not (scheduler.budget > 0 or scheduler.has_budget()):
+        _call_queued(me, target, (CALL, request, (me.pid, wait)), wait)
+    else:
+        scheduler.budget -= 1
+        pool = scheduler.pool
+        worker = pool.pop() if pool else scheduler.take()
+        count = getrefcount(worker)
+        if (
+            (count != scheduler.references and count != scheduler.references + worker.holds)
+            or getweakrefcount(worker)
+            or worker.__dict__
+        ):
+            worker = scheduler.take_instead_of(worker)
+        target.status = RUNNING
+        target.greenlet = worker
+        worker.otp_process = target
+        worker.message = (CALL, request, (me.pid, wait))
+        lazy = scheduler.lazy
+        lazy.append(wait)
+        try:
+            worker.switch()
+            if wait.state == PENDING:
+                scheduler.resume_waiting(wait)
+        except BaseException:
+            scheduler.abandon(wait)
+            raise
+        if lazy and lazy[-1] is wait:
+            lazy.pop()
+        else:
+            scheduler.settle(wait)
+    if wait.state == REPLIED and me.status == RUNNING:
+        return wait.value
+    die_here(me, KILLED)  # it was killed before the reply came: nothing of it may run on
+    return _failed_call(wait, request)
+
+
+def _call_queued(me: Process, target: Process, entry: Any, wait: Wait) -> None:
+    if target is me:
+        raise ProcessExit("calling_self", describe_call(entry[1]))
+    scheduler = me.runtime.scheduler
+    queued = target.status == QUEUED
+    target.enqueue(entry)
+    if queued and scheduler.has_budget():
+        worker = scheduler.take()
+        target.status = RUNNING
+        target.greenlet = worker
+        worker.otp_process = target
+        scheduler.suspend(wait, worker)
+    else:
+        scheduler.suspend(wait)
+
+
+def _failed_call(wait: Wait, request: Any) -> Any:
+    if wait.state == FAILED and isinstance(wait.value, ProcessExit):
+        wait.value.call = describe_call(request)
+    elif wait.state != FAILED:
+        raise CallTimeout(f"no reply within {wait.timeout} s to {describe_call(request)}")
+    raise wait.value
+
+
+def call_any(server: Any, request: Any, timeout: float | None) -> Any:
+    """The ways to call that are not a hand-over to a local pid: names, via names, other nodes, native threads."""
+    runtime = current_runtime()
+    if getattr(getcurrent(), "otp_process", None) is None and get_ident() != runtime.scheduler.thread:
+        return _call_from_thread(runtime, server, request, timeout)
+    me = current_process()
+    if not isinstance(server, Pid) and hasattr(server, "resolve"):
+        return _call_via(me, server, request, timeout)
+    if runtime.is_remote(server):
+        return _call_remote(me, server, request, timeout)
+    target = runtime.find(server)
+    if target is None:
+        raise NoProcess(server, describe_call(request))
+    return call_local(me, target, request, timeout)
+
+
+def _call_via(me: Process, via: Via, request: Any, timeout: float | None) -> Any:
+    """Call whoever is behind the name. One that was dead already has certainly not handled the request: its successor
+    is asked, within the same deadline."""
+    clock = me.runtime.clock
+    deadline = None if timeout is None else clock.now() + timeout
+    gone: Pid | None = None
+    while True:
+        remaining = None if deadline is None else max(0.0, deadline - clock.now())
+        pid = via.resolve(remaining, gone)
+        try:
+            return call_any(pid, request, remaining)
+        except NoProcess:
+            gone = pid
+
+
+def _call_remote(me: Process, server: Any, request: Any, timeout: float | None) -> Any:
+    runtime = me.runtime
+    node, to = runtime.address(server)
+    wait = new_wait(runtime, timeout)
+    distribution.call(runtime, node, to, me.pid, wait, request)
+    runtime.scheduler.suspend(wait)
+    if wait.state == REPLIED:
+        return wait.value
+    return _failed_call(wait, request)
+
+
+def _call_from_thread(runtime: Runtime, server: Any, request: Any, timeout: float | None) -> Any:
+    """Block a native thread, never the loop: a process of the node makes the call."""
+    answer: ThreadFuture[Any] = ThreadFuture()
+    runtime.scheduler.run_in_loop(runtime.spawn, _call_for_thread, (answer, server, request, timeout), {})
+    return answer.result()
+
+
+def _call_for_thread(answer: ThreadFuture[Any], server: Any, request: Any, timeout: float | None) -> None:
+    try:
+        answer.set_result(call_any(server, request, timeout))
+    except BaseException as error:
+        answer.set_exception(error)
+
+
+def run_inside(server: Any, fn: Callable[[Process], Any], timeout: float | None) -> Any:
+    """Run `fn(process)` in a local server between two of its messages, and return what it returns.
+
+    What `debug` and supervisors need of a server whatever its callbacks are. Raises as `GenServer.call` does.
+    """
+    me = current_process()
+    target = me.runtime.find(server)
+    if target is None or not target.is_server:
+        raise NoProcess(server)
+    wait = new_wait(me.runtime, timeout)
+    wait.target = target
+    target.enqueue((SYSTEM, fn, (me.pid, wait)))
+    me.runtime.scheduler.suspend(wait)
+    return wait.outcome()
+
+
+def stop_server(server: Any, reason: Any, timeout: float | None) -> None:
+    """Ask for the end as a system message and wait for the Down."""
+    me = current_process()
+    runtime = me.runtime
+    if not isinstance(server, Pid) and hasattr(server, "resolve"):
+        server = server.resolve(timeout)
+    if runtime.is_remote(server):
+        node, to = runtime.address(server)
+        wait = new_wait(runtime, timeout)
+        distribution.call(runtime, node, to, me.pid, wait, StopRequest(reason))
+    else:
+        target = runtime.find(server)
+        if target is None:
+            raise NoProcess(server)
+        if target is me:
+            raise ProcessExit("calling_self", "GenServer.stop")
+        wait = new_wait(runtime, timeout)
+        wait.target = target
+        target.enqueue((CALL, StopRequest(reason), (me.pid, wait)))
+    runtime.scheduler.suspend(wait)
+    if wait.state == FAILED and isinstance(wait.value, ProcessExit) and wait.value.reason == reason:
+        return
+    if wait.state != REPLIED:
+        _failed_call(wait, "stop")
+
+
+def reply(from_: From, value: Any) -> None:
+    """Answer a call; see `GenServer.reply`."""
+    ref = from_[1]
+    runtime = current_runtime()
+    if ref.home is runtime.home or ref.home.same_as(runtime.home):
+        wait = ref if isinstance(ref, Wait) else runtime.armed_wait(ref)
+        if isinstance(wait, Wait):
+            wait.reply(value)
+    else:
+        distribution.reply(runtime, ref, value)

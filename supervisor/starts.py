@@ -1,0 +1,78 @@
+"""Starting a server process: its init runs on its own greenlet, and has run when the start returns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from greenlet import getcurrent
+
+import supervisor.signals as signals
+from supervisor.directives import TIMEOUT
+from supervisor.errors import ProcessExit, StartError
+from supervisor.pids import Pid
+from supervisor.reasons import KILL, KILLED, NORMAL
+from supervisor.records import IDLE, INIT, RUNNING, Process, parent_of
+from supervisor.runtime import Runtime, current_process
+from supervisor.scheduler import FAILED, REPLIED, Wait
+from supervisor.turns import BEHAVIOUR, Start
+
+
+def start_server(
+    cls: type[Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    name: Any,
+    timeout: float | None,
+    link: bool,
+) -> Pid:
+    me = current_process()
+    runtime = me.runtime
+    scheduler = runtime.scheduler
+    process = runtime.add(BEHAVIOUR, RUNNING)
+    if name is not None:
+        _register_first(runtime, name, process)
+    parent = parent_of(process, me)
+    if link:
+        signals.link_new(parent, process)
+    else:
+        process.parent = None  # as in OTP: who starts without a link may later send exit signals like anybody else
+    wait = Wait(runtime.home, next(runtime.serials), scheduler, getcurrent(), timeout)
+    wait.target = process
+    entry = (INIT, Start(cls, args, kwargs, wait))
+    try:
+        if scheduler.budget > 0 or scheduler.has_budget():
+            scheduler.budget -= 1
+            worker = scheduler.take()
+            process.greenlet = worker
+            worker.otp_process = process
+            worker.message = entry
+            scheduler.suspend(wait, worker)
+        else:
+            process.status = IDLE
+            process.enqueue(entry)
+            scheduler.suspend(wait)
+    except BaseException:
+        # The starter is thrown at (a gevent.Timeout, its own exit) while init runs: nobody would know of the process.
+        signals.unlink(parent, process.pid)
+        signals.exit_process(process, KILLED)
+        raise
+    if wait.state == REPLIED:
+        return wait.value  # type: ignore[no-any-return]
+    raise _failed_start(process, parent, wait)
+
+
+def _register_first(runtime: Runtime, name: Any, process: Process) -> None:
+    try:
+        runtime.register(name, process)
+    except BaseException:
+        signals.exit_process(process, NORMAL)
+        raise
+
+
+def _failed_start(process: Process, parent: Process, wait: Wait) -> StartError:
+    if wait.state == FAILED:
+        error = wait.value
+        return StartError(error.reason if isinstance(error, ProcessExit) else error)
+    signals.unlink(parent, process.pid)
+    signals.send_exit(parent, process.pid, KILL)
+    return StartError(TIMEOUT)
