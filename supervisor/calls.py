@@ -23,7 +23,7 @@ from supervisor.processes import Via, die_here, new_wait
 from supervisor.reasons import KILLED
 from supervisor.records import CALL, IDLE, QUEUED, RUNNING, SYSTEM, Process
 from supervisor.runtime import Runtime, current_process, current_runtime
-from supervisor.scheduler import FAILED, PENDING, REPLIED, Wait
+from supervisor.waits import FAILED, PENDING, REPLIED, Wait
 
 
 def describe_call(request: Any) -> str:
@@ -33,7 +33,7 @@ def describe_call(request: Any) -> str:
 def call_local(me: Process, target: Process, request: Any, timeout: float | None) -> Any:
     """Call a process of this node.
 
-    An idle one is switched into at once: this is the hot path, so `Scheduler.take` and `Scheduler.suspend` stand here
+    An idle one is switched into at once: this is the hot path, so `WorkerPool.take` and `Scheduler.suspend` stand here
     in short form. One that is about to run does so now, and its mailbox goes first. Else the call waits in the mailbox.
     """
     runtime = me.runtime
@@ -44,14 +44,15 @@ def call_local(me: Process, target: Process, request: Any, timeout: float | None
     else:
         scheduler.budget -= 1
         pool = scheduler.pool
-        worker = pool.pop() if pool else scheduler.take()
+        parked = pool.parked
+        worker = parked.pop() if parked else pool.take()
         count = getrefcount(worker)
         if (
-            (count != scheduler.references and count != scheduler.references + worker.holds)
+            (count != pool.references and count != pool.references + worker.holds)
             or getweakrefcount(worker)
             or worker.__dict__
         ):
-            worker = scheduler.take_instead_of(worker)
+            worker = pool.take_instead_of(worker)
         target.status = RUNNING
         target.greenlet = worker
         worker.otp_process = target
@@ -82,7 +83,7 @@ def _call_queued(me: Process, target: Process, entry: Any, wait: Wait) -> None:
     queued = target.status == QUEUED
     target.enqueue(entry)
     if queued and scheduler.has_budget():
-        worker = scheduler.take()
+        worker = scheduler.pool.take()
         target.status = RUNNING
         target.greenlet = worker
         worker.otp_process = target

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from supervisor.errors import EncodeError, NoConnection, NoProcess
 from supervisor.pids import Pid, Ref
 from supervisor.records import Process
-from supervisor.scheduler import Wait
+from supervisor.waits import Wait
 
 if TYPE_CHECKING:
     from supervisor.runtime import Runtime

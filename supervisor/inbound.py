@@ -30,8 +30,8 @@ from supervisor.errors import EncodeError, NoConnection, NoProcess, ProcessExit
 from supervisor.pids import Pid, Ref
 from supervisor.reasons import NOCONNECTION, NOPROC
 from supervisor.records import CALL, CAST, INFO, Process, link_added, link_removed
-from supervisor.scheduler import Wait
 from supervisor.signals import add_watcher, deliver_exit, fire_monitor, remove_watcher
+from supervisor.waits import Wait
 
 if TYPE_CHECKING:
     from supervisor.runtime import Runtime

@@ -23,7 +23,7 @@ from supervisor.pids import Pid, Ref
 from supervisor.reasons import KILL, KILLED, NOPROC
 from supervisor.records import DEAD, INFO, Process, parent_of
 from supervisor.runtime import Runtime, current_process, current_runtime
-from supervisor.scheduler import FAILED, Wait
+from supervisor.waits import FAILED, Wait
 
 
 @runtime_checkable

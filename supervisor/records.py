@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from greenlet import greenlet
 
 from supervisor.pids import Pid, Ref
-from supervisor.scheduler import Wait
+from supervisor.waits import Wait
 
 if TYPE_CHECKING:
     from supervisor.runtime import Runtime
@@ -125,7 +125,7 @@ class Process:
         if self.status != QUEUED:
             return
         scheduler = self.runtime.scheduler
-        worker = scheduler.take()
+        worker = scheduler.pool.take()
         self.status = RUNNING
         self.greenlet = worker
         worker.otp_process = self

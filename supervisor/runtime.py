@@ -25,8 +25,9 @@ from supervisor.errors import AlreadyRegistered, Exit, ForkError, NoProcess
 from supervisor.pids import NodeId, Pid, Ref
 from supervisor.reasons import KILLED, NORMAL, Crash
 from supervisor.records import DEAD, RUNNING, Behaviour, Process
-from supervisor.scheduler import Scheduler, Wait
+from supervisor.scheduler import Scheduler
 from supervisor.signals import exit_process
+from supervisor.waits import Wait
 
 log = logging.getLogger(__name__)
 

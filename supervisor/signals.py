@@ -18,7 +18,7 @@ from supervisor.errors import Exit
 from supervisor.pids import Pid, Ref
 from supervisor.reasons import KILL, KILLED, NOCONNECTION, NOPROC, NORMAL
 from supervisor.records import DEAD, INFO, Process, link_added, link_removed, sorted_ids
-from supervisor.scheduler import Throw
+from supervisor.waits import Throw
 
 log = logging.getLogger(__name__)
 

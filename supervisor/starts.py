@@ -13,8 +13,8 @@ from supervisor.pids import Pid
 from supervisor.reasons import KILL, KILLED, NORMAL
 from supervisor.records import IDLE, INIT, RUNNING, Process, parent_of
 from supervisor.runtime import Runtime, current_process
-from supervisor.scheduler import FAILED, REPLIED, Wait
 from supervisor.turns import BEHAVIOUR, Start
+from supervisor.waits import FAILED, REPLIED, Wait
 
 
 def start_server(
@@ -42,7 +42,7 @@ def start_server(
     try:
         if scheduler.budget > 0 or scheduler.has_budget():
             scheduler.budget -= 1
-            worker = scheduler.take()
+            worker = scheduler.pool.take()
             process.greenlet = worker
             worker.otp_process = process
             worker.message = entry

@@ -14,7 +14,7 @@ from supervisor.errors import BadReturn, EncodeError, ProcessExit
 from supervisor.reasons import NORMAL, Crash, is_orderly
 from supervisor.records import CALL, CAST, CONTINUE, DEAD, IDLE, INFO, INIT, QUEUED, RUNNING, Process
 from supervisor.runtime import interrupt_main, reason_of
-from supervisor.scheduler import PENDING, REPLIED, Wait
+from supervisor.waits import PENDING, REPLIED, Wait
 
 log = logging.getLogger(__name__)
 

@@ -22,7 +22,7 @@ from processhub.cluster.wire_slices import Assembler
 from supervisor.distribution import CALL_OP, REFUSED, REPLY
 from supervisor.pids import Ref
 from supervisor.processes import new_wait
-from supervisor.scheduler import Wait
+from supervisor.waits import Wait
 
 if TYPE_CHECKING:
     from processhub.cluster.links import Links

@@ -36,8 +36,8 @@ from supervisor.runtime import (
     new_incarnation,
     reset_after_fork,
 )
-from supervisor.scheduler import Wait
 from supervisor.signals import exit_process
+from supervisor.waits import Wait
 
 log = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ from gevent.monkey import get_original
 from supervisor.errors import CallTimeout
 from supervisor.processes import new_wait
 from supervisor.runtime import Runtime
-from supervisor.scheduler import EXPIRED, Wait
+from supervisor.waits import EXPIRED, Wait
 
 log = logging.getLogger(__name__)
 

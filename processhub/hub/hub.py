@@ -24,7 +24,7 @@ from supervisor.gen_server import GenServer
 from supervisor.pids import Pid
 from supervisor.processes import new_wait
 from supervisor.runtime import Runtime
-from supervisor.scheduler import Wait
+from supervisor.waits import Wait
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from greenlet import greenlet
 from processhub.testing.virtual_clock import VirtualClock, VirtualTime
 from supervisor.records import Process
 from supervisor.runtime import Runtime
-from supervisor.scheduler import Wait
+from supervisor.waits import Wait
 
 _TIMERS_SHOWN: Final = 5
 _HERE: Final = (f"{os.sep}supervisor{os.sep}", f"{os.sep}gevent{os.sep}")
