@@ -151,7 +151,8 @@ class ProcessHub(HubConfig):
             runtime = getcurrent().otp_process.runtime  # type: ignore[attr-defined]
             return runtime.services[hub_id].registry.pids.get(child_id)  # type: ignore[no-any-return]
         except (AttributeError, KeyError):
-            return _hub(hub_id).registry.pids.get(child_id)
+            pass  # no process yet, or no such hub
+        return _hub(hub_id).registry.pids.get(child_id)
 
     @staticmethod
     def get_pids(hub_id: str, child_id: str) -> list[Pid]:

@@ -53,7 +53,7 @@ def _normalise_one(spec: Any) -> ChildSpec:
     try:
         found = child_spec(spec)
     except RuntimeInvalidChildSpec as error:
-        raise InvalidChildSpec(str(error)) from error
+        raise InvalidChildSpec(str(error)) from None
     child_id = found.id
     if type(child_id) is not str or not child_id or not (child_id.isascii() or _is_text(child_id)):
         raise InvalidChildSpec(
@@ -177,7 +177,7 @@ class SpecCodec:
         try:
             reference = reference_to(fn)
         except NotImportable as error:
-            raise NotImportable(f"child spec {spec.id!r:.100}: start: {error}") from error
+            raise NotImportable(f"child spec {spec.id!r:.100}: start: {error}") from None
         if method is not None:
             path = f"{reference.qualname}.{reference.attribute}" if reference.attribute else reference.qualname
             reference = Reference(reference.module, path, method)
