@@ -11,6 +11,7 @@ from collections import deque
 from typing import Any, Final
 
 from processhub.hub.backoff import Backoff
+from processhub.hub.copies import BROKEN, RUNNING_, STARTING_, STOPPING, Child, Starting, Stopping
 from processhub.hub.hub import Hub
 from processhub.hub.messages import LEAVE, StartChildren, StartReply, StopChildren
 from processhub.hub.reconciler import next_epoch
@@ -29,57 +30,6 @@ log = logging.getLogger(__name__)
 WRITE_EVERY: Final = 500  # started children that are made known in one go, while a long queue of starts is worked off
 WRITE_SECONDS: Final = 0.1  # how long it may stay unknown that a child runs, if others are still to be started
 RETRY: Final = Backoff()
-
-STARTING_: Final = 0
-RUNNING_: Final = 1
-STOPPING: Final = 2
-BROKEN: Final = 3  # over its restart limit, or it could not be started: tried again later
-
-
-class Child:
-    """A copy on this node. `restarts` are the times of its recent restarts."""
-
-    __slots__ = ("child_id", "epoch", "failures", "job", "pid", "record", "restarts", "since", "state", "stopping")
-
-    def __init__(self, child_id: str, record: SpecRecord, epoch: int) -> None:
-        self.child_id = child_id
-        self.record = record
-        self.epoch = epoch
-        self.pid: Pid | None = None
-        self.state = STARTING_
-        self.job: Job | None = None  # set while STARTING_
-        self.restarts: deque[float] | None = None
-        self.failures = 0  # in a row; `since` says when it last came up after one
-        self.since = 0.0
-        self.stopping: list[Stopping] | None = None
-
-
-class Starting:
-    """One StartChildren that is being worked off."""
-
-    def __init__(self, supervisor: DistributedSupervisor, from_: From) -> None:
-        self.from_ = from_
-        self.foreign: list[str] = []
-        self.placement = supervisor.hub.placement  # by which this node is the owner
-        self.started: dict[str, Pid] = {}
-        self.failed: dict[str, Any] = {}
-        self.jobs: dict[str, Job] = {}
-        self.written: dict[str, tuple[Any, Any]] = {}  # metadata and placement, for the registry
-        self.timer: Any = None
-        self._supervisor = supervisor
-
-    def ended(self, child_id: str, pid: Pid | None, reason: Any) -> None:
-        """One of its starts has ended."""
-        self._supervisor.started(self, child_id, pid, reason)
-
-
-class Stopping:
-    """One request to stop children that is being worked off. `from_` is None when nobody wants an answer."""
-
-    def __init__(self, from_: From | None) -> None:
-        self.from_ = from_
-        self.left = 0
-        self.stopped: list[str] = []
 
 
 class DistributedSupervisor(GenServer):
@@ -160,7 +110,7 @@ class DistributedSupervisor(GenServer):
         if not hub.joined:
             hub.runtime.spawn(self._start_when_joined, (request, from_), {})
             return NoReply()
-        starting = Starting(self, from_)
+        starting = Starting(from_, hub.placement, self._started)
         jobs = []
         for child_id, template, args, metadata, placement in request.rows:
             record = SpecRecord(request.templates[template], args)
@@ -202,7 +152,7 @@ class DistributedSupervisor(GenServer):
             return True
         return False
 
-    def started(self, starting: Starting, child_id: str, pid: Pid | None, reason: Any) -> None:
+    def _started(self, starting: Starting, child_id: str, pid: Pid | None, reason: Any) -> None:
         """A start of a request has ended, well or not."""
         del starting.jobs[child_id]
         child = self.children[child_id]

@@ -10,12 +10,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from concurrent.futures import Future as ThreadFuture
-from threading import get_ident
 from typing import Any, Final, Generic, TypeVar, cast
 
 from gevent.monkey import get_original
 
 from supervisor.errors import CallTimeout
+from supervisor.native import Answer, get_ident
 from supervisor.processes import new_wait
 from supervisor.runtime import Runtime
 from supervisor.waits import EXPIRED, Wait
@@ -140,11 +140,11 @@ class Future(Generic[T]):
 
     def _wait_in_thread(self, timeout: float | None) -> None:
         """Let a process of the node wait in our place."""
-        woken: ThreadFuture[None] = ThreadFuture()
+        woken = Answer()
         self.runtime.scheduler.run_in_loop(self.runtime.spawn, self._wait_for_thread, (woken, timeout), {})
         woken.result()
 
-    def _wait_for_thread(self, woken: ThreadFuture[None], timeout: float | None) -> None:
+    def _wait_for_thread(self, woken: Answer, timeout: float | None) -> None:
         try:
             if not self.done():
                 self._wait(timeout)
