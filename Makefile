@@ -1,4 +1,4 @@
-# make demo | test | check | bench: each makes .venv first if need be.
+# make demo | test | test-patched | check | bench: each makes .venv first if need be.
 # PYTHON says which interpreter .venv is made with (another one makes it anew); ARGS goes to pytest.
 
 PYTHON ?= python3
@@ -14,11 +14,12 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 CODE := $(foreach dir,ring supervisor processhub tests examples benchmarks,$(if $(shell find $(dir) -name '*.py' 2>/dev/null),$(dir)))
 BENCHMARKS := $(basename $(notdir $(wildcard benchmarks/[a-z]*.py)))
 
-.PHONY: help venv demo test check lint types house bench format clean
+.PHONY: help venv demo test test-patched check lint types house bench format clean
 
 help:
 	@echo "make demo    run examples/wordcount.py"
 	@echo "make test    run the tests            (make test ARGS='tests/ring -x')"
+	@echo "make test-patched    run them in an interpreter that gevent has patched first"
 	@echo "make check   lint, formatting, types and the house rules: what CI runs beside the tests"
 	@echo "make bench   run every benchmark; each prints JSON lines"
 	@echo "make format  let ruff rewrite what 'make check' would complain about"
@@ -32,6 +33,10 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	@$(BIN)/python -m pytest $(ARGS)
+
+# In parts, like test: make test-patched ARGS=tests/supervisor
+test-patched: $(STAMP)
+	@$(BIN)/python -m tests.patched $(ARGS)
 
 check: lint types house
 	@echo "check: all is well"

@@ -5,6 +5,10 @@ Everything that users need is imported from here; `supervisor` and `ring` also s
 
 from __future__ import annotations
 
+# First: it makes the packages importable that the others need.
+import processhub.neighbours  # noqa: F401  # isort: skip
+
+import supervisor.debug as debug
 import supervisor.processes as process
 from processhub.api import ChildInfo, ProcessHub
 from processhub.cluster.discovery import Discovery, DnsSeeds, FileSeeds, StaticSeeds
@@ -32,9 +36,10 @@ from processhub.strategy.partition_tolerance.divergence import Divergence
 from processhub.strategy.redundancy.singularity import Singularity
 from processhub.strategy.synchronization.pub_sub import PubSub
 from ring.hash_ring import HashRing
+from supervisor.agent import Agent, AgentError
 from supervisor.child_spec import ChildSpec
-from supervisor.children import ChildEntry
-from supervisor.dynamic_supervisor import DynamicSupervisor
+from supervisor.children import ChildEntry, ChildError
+from supervisor.dynamic_supervisor import DynamicSupervisor, DynamicSupervisorSpec
 from supervisor.errors import (
     AlreadyRegistered,
     CallTimeout,
@@ -43,21 +48,47 @@ from supervisor.errors import (
     NoConnection,
     NoProcess,
     NotImportable,
+    NotRegistered,
     ProcessExit,
     ReceiveTimeout,
     StartError,
 )
-from supervisor.gen_server import Continue, GenServer, Ignore, NoReply, Reply, Stop
+from supervisor.gen_server import Cast, Continue, GenServer, Handle, Ignore, NoReply, Reply, Request, Stop
+from supervisor.gen_statem import GenStatem
+from supervisor.partition_supervisor import PartitionSupervisor
 from supervisor.pids import Pid, Ref
 from supervisor.reasons import Crash, Shutdown
+from supervisor.registries import Registry
 from supervisor.signals import Down, ExitSignal
+from supervisor.statem_results import (
+    CancelTimeout,
+    EventTimeout,
+    EventType,
+    GenericTimeout,
+    Keep,
+    Next,
+    NextEvent,
+    Postpone,
+    Repeat,
+    ReplyTo,
+    StateTimeout,
+    StopAndReply,
+    UpdateTimeout,
+)
 from supervisor.supervisors import Supervisor, SupervisorSpec
+from supervisor.task_supervisor import TaskSupervisor
+from supervisor.tasks import Outcome, Task
 
 __all__ = [
+    "Agent",
+    "AgentError",
     "AlreadyRegistered",
     "AlreadyStarted",
     "CallTimeout",
+    "CancelTimeout",
+    "Cast",
     "ChildEntry",
+    "ChildError",
     "ChildInfo",
     "ChildMappingMismatch",
     "ChildReplicationMismatch",
@@ -72,19 +103,28 @@ __all__ = [
     "DnsSeeds",
     "Down",
     "DynamicSupervisor",
+    "DynamicSupervisorSpec",
     "EncodeError",
+    "EventTimeout",
+    "EventType",
     "Exit",
     "ExitSignal",
     "FileSeeds",
     "Future",
     "GenServer",
+    "GenStatem",
+    "GenericTimeout",
+    "Handle",
     "HashRing",
     "HubNotAlive",
     "Ignore",
     "InvalidChildMapping",
     "InvalidChildSpec",
+    "Keep",
     "ListenError",
     "MissingChildMapping",
+    "Next",
+    "NextEvent",
     "NoChildren",
     "NoConnection",
     "NoProcess",
@@ -94,25 +134,39 @@ __all__ = [
     "NodeError",
     "NodeUp",
     "NotImportable",
+    "NotRegistered",
+    "Outcome",
+    "PartitionSupervisor",
     "Partitioned",
     "Pid",
+    "Postpone",
     "ProcessExit",
     "ProcessHub",
     "ProcessHubError",
     "PubSub",
     "ReceiveTimeout",
     "Ref",
+    "Registry",
+    "Repeat",
     "Reply",
+    "ReplyTo",
+    "Request",
     "Shutdown",
     "Singularity",
     "StartError",
     "StartFailure",
     "StartResult",
+    "StateTimeout",
     "StaticSeeds",
     "Stop",
+    "StopAndReply",
     "StopFailure",
     "StopResult",
     "Supervisor",
     "SupervisorSpec",
+    "Task",
+    "TaskSupervisor",
+    "UpdateTimeout",
+    "debug",
     "process",
 ]

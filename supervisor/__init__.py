@@ -1,57 +1,27 @@
 """An OTP-like runtime for one node: processes, links, monitors, GenServer and supervisors on gevent.
 
 Our own code and documentation import from the submodules (`supervisor.gen_server`, ...), since the PyPI project
-supervisord installs a package of this name too. Where only ours is installed, these names are a convenience.
+supervisord installs a package of this name too. Where this `__init__` is the one that is found, the names in
+`supervisor.exports` are a convenience. They are looked up when they are used: supervisord, which may run on this very
+file, shall not load gevent.
 """
 
 from __future__ import annotations
 
-import supervisor.processes as process
-from supervisor.child_spec import ChildSpec, InvalidChildSpec
-from supervisor.children import ChildEntry
-from supervisor.dynamic_supervisor import DynamicSupervisor
-from supervisor.errors import (
-    AlreadyRegistered,
-    CallTimeout,
-    Exit,
-    NoConnection,
-    NoProcess,
-    ProcessExit,
-    ReceiveTimeout,
-    StartError,
-)
-from supervisor.gen_server import Continue, GenServer, Ignore, NoReply, Reply, Stop
-from supervisor.pids import Pid, Ref
-from supervisor.reasons import Crash, Shutdown
-from supervisor.signals import Down, ExitSignal
-from supervisor.supervisors import Supervisor, SupervisorSpec
+from importlib import import_module
+from pkgutil import extend_path
+from typing import TYPE_CHECKING, Any
 
-__all__ = [
-    "AlreadyRegistered",
-    "CallTimeout",
-    "ChildEntry",
-    "ChildSpec",
-    "Continue",
-    "Crash",
-    "Down",
-    "DynamicSupervisor",
-    "Exit",
-    "ExitSignal",
-    "GenServer",
-    "Ignore",
-    "InvalidChildSpec",
-    "NoConnection",
-    "NoProcess",
-    "NoReply",
-    "Pid",
-    "ProcessExit",
-    "ReceiveTimeout",
-    "Ref",
-    "Reply",
-    "Shutdown",
-    "StartError",
-    "Stop",
-    "Supervisor",
-    "SupervisorSpec",
-    "process",
-]
+if TYPE_CHECKING:
+    from supervisor.exports import *  # noqa: F403
+
+# Where supervisord is installed into another folder than ours, both packages are one.
+__path__ = extend_path(__path__, __name__)  # noqa: F405
+
+if not TYPE_CHECKING:  # a type checker is to find misspelt names
+
+    def __getattr__(name: str) -> Any:
+        # No submodule of supervisord begins with a capital letter; its own code does `from supervisor import events`.
+        if name[0].isupper() or name in ("__all__", "debug", "process"):
+            return getattr(import_module("supervisor.exports"), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

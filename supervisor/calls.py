@@ -7,10 +7,9 @@ server's mailbox, for another node, or for a name to be resolved.
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import Future as ThreadFuture
+from functools import partial
 from sys import getrefcount
-from threading import get_ident
-from typing import Any
+from typing import Any, Final, TypeVar
 from weakref import getweakrefcount
 
 from greenlet import getcurrent
@@ -18,12 +17,17 @@ from greenlet import getcurrent
 import supervisor.distribution as distribution
 from supervisor.directives import From, StopRequest
 from supervisor.errors import CallTimeout, NoProcess, ProcessExit
+from supervisor.native import Answer, get_ident
 from supervisor.pids import Pid
 from supervisor.processes import Via, die_here, new_wait
 from supervisor.reasons import KILLED
 from supervisor.records import CALL, IDLE, QUEUED, RUNNING, SYSTEM, Process
 from supervisor.runtime import Runtime, current_process, current_runtime
 from supervisor.waits import FAILED, PENDING, REPLIED, Wait
+
+S = TypeVar("S")
+
+_MOMENT: Final = 0.001  # seconds that a call may wait for room in the link's queue before they count
 
 
 def describe_call(request: Any) -> str:
@@ -100,12 +104,15 @@ def _failed_call(wait: Wait, request: Any) -> Any:
     raise wait.value
 
 
-def call_any(server: Any, request: Any, timeout: float | None) -> Any:
-    """The ways to call that are not a hand-over to a local pid: names, via names, other nodes, native threads."""
+def call_any(server: Any, request: Any, timeout: float | None, caller: Process | None = None) -> Any:
+    """The ways to call that are not a hand-over to a local pid: names, via names, other nodes, native threads.
+
+    `caller`: in whose name the current greenlet calls, if that is not its own process.
+    """
     runtime = current_runtime()
     if getattr(getcurrent(), "otp_process", None) is None and get_ident() != runtime.scheduler.thread:
-        return _call_from_thread(runtime, server, request, timeout)
-    me = current_process()
+        return ask_from_thread(runtime, partial(call_any, server, request, timeout))
+    me = caller or current_process()
     if not isinstance(server, Pid) and hasattr(server, "resolve"):
         return _call_via(me, server, request, timeout)
     if runtime.is_remote(server):
@@ -126,7 +133,7 @@ def _call_via(me: Process, via: Via, request: Any, timeout: float | None) -> Any
         remaining = None if deadline is None else max(0.0, deadline - clock.now())
         pid = via.resolve(remaining, gone)
         try:
-            return call_any(pid, request, remaining)
+            return call_any(pid, request, remaining, me)
         except NoProcess:
             gone = pid
 
@@ -135,23 +142,27 @@ def _call_remote(me: Process, server: Any, request: Any, timeout: float | None) 
     runtime = me.runtime
     node, to = runtime.address(server)
     wait = new_wait(runtime, timeout)
+    began = runtime.clock.now()
     distribution.call(runtime, node, to, me.pid, wait, request)
+    waited = runtime.clock.now() - began
+    if timeout is not None and waited > _MOMENT:
+        wait.timeout = max(0.0, timeout - waited)
     runtime.scheduler.suspend(wait)
     if wait.state == REPLIED:
         return wait.value
     return _failed_call(wait, request)
 
 
-def _call_from_thread(runtime: Runtime, server: Any, request: Any, timeout: float | None) -> Any:
-    """Block a native thread, never the loop: a process of the node makes the call."""
-    answer: ThreadFuture[Any] = ThreadFuture()
-    runtime.scheduler.run_in_loop(runtime.spawn, _call_for_thread, (answer, server, request, timeout), {})
+def ask_from_thread(runtime: Runtime, fn: Callable[[], Any]) -> Any:
+    """Block a native thread, never the loop: a process of the node runs `fn`, which may call."""
+    answer = Answer()
+    runtime.scheduler.run_in_loop(runtime.spawn, _ask_for_thread, (answer, fn), {})
     return answer.result()
 
 
-def _call_for_thread(answer: ThreadFuture[Any], server: Any, request: Any, timeout: float | None) -> None:
+def _ask_for_thread(answer: Answer, fn: Callable[[], Any]) -> None:
     try:
-        answer.set_result(call_any(server, request, timeout))
+        answer.set_result(fn())
     except BaseException as error:
         answer.set_exception(error)
 
@@ -159,17 +170,39 @@ def _call_for_thread(answer: ThreadFuture[Any], server: Any, request: Any, timeo
 def run_inside(server: Any, fn: Callable[[Process], Any], timeout: float | None) -> Any:
     """Run `fn(process)` in a local server between two of its messages, and return what it returns.
 
-    What `debug` and supervisors need of a server whatever its callbacks are. Raises as `GenServer.call` does.
+    It goes ahead of all users' messages that wait. What `debug` and supervisors need of a server whatever its callbacks
+    are. Raises as `GenServer.call` does.
     """
     me = current_process()
     target = me.runtime.find(server)
     if target is None or not target.is_server:
         raise NoProcess(server)
+    if target is me:
+        raise ProcessExit("calling_self", f"run_inside(..., {fn!r:.80})")
     wait = new_wait(me.runtime, timeout)
     wait.target = target
-    target.enqueue((SYSTEM, fn, (me.pid, wait)))
+    target.enqueue_system((SYSTEM, fn, (me.pid, wait)))
     me.runtime.scheduler.suspend(wait)
     return wait.outcome()
+
+
+def local_server(server: Any, cls: type[S]) -> S:
+    """The object of a server of this node, for reads that need no call: a pid, a name or a via name of it.
+
+    Raises NoProcess; ValueError for one of another node, TypeError where it is no `cls`.
+    """
+    runtime = current_runtime()
+    if not isinstance(server, Pid) and hasattr(server, "resolve"):
+        server = server.resolve(0.0)
+    process = runtime.find(server)
+    found = process.server if process is not None else None
+    if isinstance(found, cls):
+        return found
+    if runtime.is_remote(server):
+        raise ValueError(f"{server!r} belongs to another node; a {cls.__name__} is used on its own node")
+    if found is None:
+        raise NoProcess(server)
+    raise TypeError(f"{server!r} is a {type(found).__name__}; expected a {cls.__name__}")
 
 
 def stop_server(server: Any, reason: Any, timeout: float | None) -> None:

@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 from greenlet import GreenletExit
 
 import supervisor.processes as processes
+import supervisor.reports as reports
 import supervisor.signals as signals
 from supervisor.child_spec import ChildSpec
 from supervisor.errors import AlreadyRegistered, CallTimeout, StartError, SupervisorError
@@ -200,5 +201,7 @@ def _stop_remote(pid: Pid, reason: Any, seconds: float | None) -> None:
 
 def report(me: Process, spec: ChildSpec, pid: Pid | None, reason: Any, decision: str) -> None:
     """One line for people: which supervisor, which child, why it ended, what follows."""
-    level = logging.INFO if is_orderly(reason) else logging.ERROR
-    log.log(level, "SUPERVISOR REPORT %r: child %r %r ended: %s -> %s", me, spec.id, pid, reason, decision)
+    try:
+        reports.decided(me, spec.id, pid, reason, decision)
+    except Exception:  # a supervisor must not end because something of its child cannot be shown
+        log.exception("no report on a child of %r", me)

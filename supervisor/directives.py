@@ -52,6 +52,7 @@ class Ignore:
 
 
 DIRECTIVES: Final = frozenset({Reply, NoReply, Stop, Continue, Ignore})
+REFUSALS: Final = frozenset({Ignore, Stop})  # what the init of every kind of server may return instead of beginning
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from supervisor.children import (
     stop_all,
     stop_one,
 )
+from supervisor.directives import REFUSALS
 from supervisor.errors import BadReturn, StartError
 from supervisor.gen_server import From, GenServer, Stop
 from supervisor.pids import Pid
@@ -46,6 +47,7 @@ class DynamicSupervisor(GenServer):
     """
 
     shutdown: ClassVar[Shutdown] = INFINITY
+    _init_results = REFUSALS
     state: dict[Pid, ChildSpec]  # the children that run
     restarting: dict[Pid, ChildSpec]  # those whose restart is to be retried, by the last pid that they had
     spec: DynamicSupervisorSpec

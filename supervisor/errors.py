@@ -87,6 +87,18 @@ class AlreadyRegistered(SupervisorError):
         return f"name {self.name!r} is already registered by {self.pid!r}"
 
 
+class NotRegistered(SupervisorError, LookupError):
+    """The process has not registered this key (any more)."""
+
+    def __init__(self, key: Any, pid: Any) -> None:
+        super().__init__(key, pid)
+        self.key = key
+        self.pid = pid
+
+    def __str__(self) -> str:
+        return f"{self.pid!r} has not registered {self.key!r}"
+
+
 class StartError(SupervisorError):
     """A process did not start. `reason` is its exit reason; `child_id` is set where a supervisor started it."""
 

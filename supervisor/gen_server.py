@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, ClassVar
+from collections.abc import Hashable, Iterable
+from typing import Any, ClassVar, TypeVar, overload
 
 from greenlet import getcurrent
 
@@ -11,15 +12,34 @@ from supervisor.calls import call_any, call_local, reply, run_inside, stop_serve
 from supervisor.child_spec import ChildSpec, Shutdown
 from supervisor.directives import TIMEOUT, Continue, From, Ignore, NoReply, Reply, Stop
 from supervisor.errors import BadReturn
+from supervisor.handles import Cast, Handle, Request
+from supervisor.multi_calls import abcast, multi_call
 from supervisor.pids import Pid
-from supervisor.processes import deliver
+from supervisor.processes import Via, deliver
 from supervisor.reasons import NORMAL
 from supervisor.records import CAST, RUNNING
 from supervisor.runtime import current_process
 from supervisor.starts import start_server
 from supervisor.turns import bad_init
 
-__all__ = ["TIMEOUT", "Continue", "From", "GenServer", "Ignore", "NoReply", "Reply", "Stop", "run_inside"]
+__all__ = [
+    "TIMEOUT",
+    "Cast",
+    "Continue",
+    "From",
+    "GenServer",
+    "Handle",
+    "Ignore",
+    "NoReply",
+    "Reply",
+    "Request",
+    "Stop",
+    "run_inside",
+]
+
+S = TypeVar("S")
+R = TypeVar("R")
+Self = TypeVar("Self", bound="GenServer")
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +54,8 @@ class GenServer:
     state: Any = None
     restart: ClassVar[str] = "permanent"
     shutdown: ClassVar[Shutdown] = 5.0
+    # What `init` may return as it is; everything else goes through `_take_init`.
+    _init_results: ClassVar[frozenset[type]] = frozenset({type(None), Continue, Ignore, Stop})
 
     # -- callbacks ---------------------------------------------------------------------------------------------------
 
@@ -100,7 +122,28 @@ class GenServer:
         options.setdefault("shutdown", cls.shutdown)
         return ChildSpec(id or cls.__name__, (cls, "start_link", args, kwargs), **options)
 
+    @classmethod
+    def at(cls: type[Self], dest: Any) -> Handle[Self]:
+        """`dest` (a pid, a name, a via name), as the address of a server of this class: for type checkers alone.
+
+        Returns `dest` itself and looks at nothing; see `supervisor.handles`.
+        """
+        return dest  # type: ignore[no-any-return]
+
     # -- using -------------------------------------------------------------------------------------------------------
+
+    # A handle takes the requests of its server only; any other address takes any request.
+    @overload
+    @staticmethod
+    def call(server: Handle[S], request: Request[S, R], timeout: float | None = 5.0) -> R: ...
+
+    @overload
+    @staticmethod
+    def call(server: Hashable | Via, request: Request[Any, R], timeout: float | None = 5.0) -> R: ...
+
+    @overload
+    @staticmethod
+    def call(server: Hashable | Via, request: Any, timeout: float | None = 5.0) -> Any: ...
 
     @staticmethod
     def call(server: Any, request: Any, timeout: float | None = 5.0) -> Any:
@@ -117,6 +160,14 @@ class GenServer:
                 return call_local(me, target, request, timeout)
         return call_any(server, request, timeout)
 
+    @overload
+    @staticmethod
+    def cast(server: Handle[S], request: Cast[S]) -> None: ...
+
+    @overload
+    @staticmethod
+    def cast(server: Hashable | Via, request: Any) -> None: ...
+
     @staticmethod
     def cast(server: Any, request: Any) -> None:
         """Send `request` and go on. Dropped when the process is dead; NoProcess for an unknown local name."""
@@ -127,6 +178,38 @@ class GenServer:
                 target.enqueue((CAST, request))
             return
         deliver(server, CAST, request)
+
+    @overload
+    @staticmethod
+    def multi_call(
+        nodes: Iterable[str], name: Any, request: Request[Any, R], timeout: float | None = 5.0
+    ) -> tuple[dict[str, R], list[str]]: ...
+
+    @overload
+    @staticmethod
+    def multi_call(
+        nodes: Iterable[str], name: Any, request: Any, timeout: float | None = 5.0
+    ) -> tuple[dict[str, Any], list[str]]: ...
+
+    @staticmethod
+    def multi_call(
+        nodes: Iterable[str], name: Any, request: Any, timeout: float | None = 5.0
+    ) -> tuple[dict[str, Any], list[str]]:
+        """Call whoever has `name` on each of the nodes, side by side, and wait up to `timeout` seconds for all.
+
+        Returns ({node: reply}, [nodes that did not reply]), both in the order of `nodes`. Why not: no process has the
+        name there, it ended, the node is not connected or was lost, or the time was over (the request may still be
+        handled; late replies reach nobody). A lone node is asked by its name too, `process.self().node`.
+
+        Raises EncodeError where the request or a reply cannot be sent, and ProcessExit("calling_self") where the caller
+        itself has the name on its node.
+        """
+        return multi_call(nodes, name, request, timeout)
+
+    @staticmethod
+    def abcast(nodes: Iterable[str], name: Any, request: Any) -> None:
+        """Cast `request` to whoever has `name` on each of the nodes. Raises nothing where nobody is there."""
+        abcast(nodes, name, request)
 
     @staticmethod
     def reply(from_: From, value: Any) -> None:

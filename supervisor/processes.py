@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Callable
-from threading import get_ident
-from typing import Any, Protocol, runtime_checkable
+from operator import attrgetter
+from typing import Any, Final, Protocol, overload, runtime_checkable
 
 from greenlet import getcurrent
 
@@ -19,9 +19,10 @@ import supervisor.distribution as distribution
 import supervisor.signals as signals
 from supervisor.clock import Timer
 from supervisor.errors import CallTimeout, Exit, NoProcess, ProcessExit, ReceiveTimeout
+from supervisor.native import get_ident
 from supervisor.pids import Pid, Ref
 from supervisor.reasons import KILL, KILLED, NOPROC
-from supervisor.records import DEAD, INFO, Process, parent_of
+from supervisor.records import CALL, CAST, DEAD, INFO, Process, parent_of, sorted_ids
 from supervisor.runtime import Runtime, current_process, current_runtime
 from supervisor.waits import FAILED, Wait
 
@@ -37,6 +38,10 @@ class Via(Protocol):
         Raises NoProcess when there is none, CallTimeout when the expected one did not come in time.
         """
         ...
+
+    # One that can also be given to a process (as `name=` of a start, in `process.register`) has besides it
+    #     register(process: Process) -> None
+    # which raises AlreadyRegistered, and lets go of the name when the process ends, see `supervisor.records.Tie`.
 
 
 # -- starting --------------------------------------------------------------------------------------------------------
@@ -106,7 +111,9 @@ def deliver(dest: Any, kind: int, message: Any) -> None:
 
 def _check_name(runtime: Runtime, dest: Any) -> None:
     """From a native thread the delivery comes later; an unknown name is an error of the caller now."""
-    if not isinstance(dest, Pid | tuple) and not hasattr(dest, "resolve") and dest not in runtime.names:
+    if isinstance(dest, Pid) or hasattr(dest, "resolve") or runtime.is_remote(dest):
+        return
+    if runtime.find(dest) is None:
         raise NoProcess(dest)
 
 
@@ -214,12 +221,14 @@ def send_after(dest: Any, message: Any, seconds: float) -> Timer:
     A name is resolved when the time has come; nothing happens if nobody has it then.
     """
     runtime = current_runtime()
+    runtime.check_thread()
     return runtime.clock.call_later(seconds, _deliver_late, runtime, dest, INFO, message)
 
 
 def sleep(seconds: float) -> None:
     """Suspend the caller for `seconds` of the node's clock; messages wait meanwhile."""
     runtime = current_runtime()
+    runtime.check_thread()
     if runtime.scheduler.on_loop_greenlet():
         raise RuntimeError("process.sleep was called on the event loop's own greenlet")
     wait = new_wait(runtime, max(0.0, seconds))
@@ -296,28 +305,64 @@ def alive(pid: Pid) -> bool:
     return runtime.local(pid) is not None
 
 
-def info(pid: Pid) -> dict[str, Any] | None:
-    """What the process table knows of a local process: a dict for people and tests. None for a dead one."""
+@overload
+def info(pid: Pid) -> dict[str, Any] | None: ...
+@overload
+def info(pid: Pid, item: str) -> Any: ...
+def info(pid: Pid, item: str | None = None) -> Any:
+    """What the process table knows of a local process: a dict for people and tests. None for a dead one.
+
+    With `item` only that value, which is cheaper; by our name for it or by Erlang's: "queue_length" or
+    "message_queue_len", "names" or "registered_name", "watched_by" or "monitored_by". ValueError for an unknown one.
+
+        pid, names, label, parent    label: see `set_label`. parent: who started it with a link, or None.
+        status                       "idle" (a server without a message), "queued" or "running" (at work or blocked)
+        queue_length, messages       what waits in the mailbox; casts and calls as `receive` shows them
+        links                        the pids it is linked to, sorted
+        monitors, watched_by         what it watches (pids and names); who watches it
+        trap_exit, server            server: the class of a server process, None for a plain one
+    """
     process = current_runtime().local(pid)
-    if process is None:
-        return None
-    return {
-        "pid": process.pid,
-        "names": list(process.names),
-        "label": process.label,
-        "status": ("idle", "queued", "running", "dead")[process.status],
-        "queue_length": process.queue_length,
-        "links": sorted(process.links, key=lambda other: other.sort_key),
-        "monitors": builtins.list((process.monitors or {}).values()),
-        "watched_by": builtins.list((process.watchers or {}).values()),
-        "trap_exit": process.trap_exit,
-        "parent": process.parent,
-        "server": type(process.server).__qualname__ if process.server is not None else None,
-    }
+    if item is not None:
+        look = _ITEMS.get(_ALIASES.get(item, item))
+        if look is None:
+            raise ValueError(f"info knows no {item!r:.80}; expected one of {', '.join(sorted({*_ITEMS, *_ALIASES}))}")
+        return look(process) if process is not None else None
+    return {name: look(process) for name, look in _ITEMS.items()} if process is not None else None
+
+
+_ITEMS: Final[dict[str, Callable[[Process], Any]]] = {
+    "pid": attrgetter("pid"),
+    "names": lambda process: builtins.list(process.names),
+    "label": attrgetter("label"),
+    "status": lambda process: ("idle", "queued", "running", "dead")[process.status],
+    "queue_length": attrgetter("queue_length"),
+    "messages": lambda process: [_as_message(entry) for entry in process.waiting if entry[0] in (INFO, CAST, CALL)],
+    "links": lambda process: sorted_ids(process.links),
+    "monitors": lambda process: builtins.list((process.monitors or {}).values()),
+    "watched_by": lambda process: builtins.list((process.watchers or {}).values()),
+    "trap_exit": attrgetter("trap_exit"),
+    "parent": attrgetter("parent"),
+    "server": lambda process: type(process.server).__qualname__ if process.server is not None else None,
+}
+_ALIASES: Final = {
+    "message_queue_len": "queue_length",
+    "registered_name": "names",
+    "monitored_by": "watched_by",
+}
+
+
+def set_label(label: Any) -> None:
+    """Say what the calling process is, for people: `repr`, `info`, crash reports and `debug` show it.
+
+    It starts as the name of the server's class or of the function that the process runs. It need not be unique.
+    """
+    current_process().label = label
 
 
 def register(name: Any, pid: Pid) -> None:
-    """Give a local process a name. Raises AlreadyRegistered, or NoProcess for a dead pid."""
+    """Give a local process a name, or a via name that can be given. Raises AlreadyRegistered, or NoProcess for a dead
+    pid."""
     runtime = current_runtime()
     process = runtime.local(pid)
     if process is None:
@@ -331,6 +376,11 @@ def unregister(name: Any) -> None:
 
 
 def whereis(name: Any) -> Pid | None:
-    """The pid of the local process with this name."""
+    """The pid of the local process with this name, or of the process behind a via name."""
+    if hasattr(name, "resolve"):
+        try:
+            return name.resolve(0.0)  # type: ignore[no-any-return]
+        except (NoProcess, CallTimeout):
+            return None
     process = current_runtime().names.get(name)
     return process.pid if process is not None else None

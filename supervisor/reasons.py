@@ -33,13 +33,20 @@ class Crash:
     def from_exception(cls, error: BaseException) -> Crash:
         """Describe `error` with its traceback."""
         text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
-        return cls(type(error).__qualname__, str(error), text)
+        return cls(type(error).__qualname__, _message(error), text)
 
     def __str__(self) -> str:
         return f"{self.type}: {self.message}" if self.message else self.type
 
     def __repr__(self) -> str:
         return f"Crash({self})"
+
+
+def _message(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception as failed:  # as the traceback says, too; the crash must become known all the same
+        return f"<str() of the exception failed: {type(failed).__qualname__}>"
 
 
 def is_orderly(reason: Any) -> bool:

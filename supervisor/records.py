@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from greenlet import greenlet
@@ -20,7 +20,7 @@ QUEUED: Final = 1  # a server in the ready queue
 RUNNING: Final = 2  # it has a greenlet, at work or blocked; plain processes always do
 DEAD: Final = 3  # not in the process table any more
 
-# What a mailbox entry is: entries are tuples (kind, ...).
+# What a mailbox entry is: entries are tuples (kind, ...). Kinds from CONTINUE on go ahead of users' messages.
 INFO: Final = 0  # (INFO, message)
 CAST: Final = 1  # (CAST, request)
 CALL: Final = 2  # (CALL, request, from_)
@@ -36,9 +36,26 @@ class Waiter(Protocol):
 
 
 class Behaviour(Protocol):
-    """What a server process runs. One object per class of server; the state is in `process.server`."""
+    """What a server process runs. One object per class of server; the state is in `process.server`.
+
+    held: messages that wait although they are not in the mailbox any more, see `supervisor.debug`.
+    """
+
+    @property
+    def held(self) -> Sequence[Any]: ...
 
     def take_turn(self, process: Process, entry: Any) -> Wait | None: ...
+
+
+class Tie(Protocol):
+    """Somebody who keeps something for processes, and lets go of it in the very instant in which one of them ends."""
+
+    def let_go(self, process: Process, kept: Any, reason: Any) -> None:
+        """`process` has just left the table, and nobody knows yet. `kept` is what `process.ties` held for this tie.
+
+        Must not give way; a process that it ends is buried after this one.
+        """
+        ...
 
 
 class ActingAs:
@@ -76,6 +93,7 @@ class Process:
         "runtime",
         "server",
         "status",
+        "ties",
         "timer",
         "trap_exit",
         "waiters",
@@ -96,6 +114,7 @@ class Process:
         self.monitors: dict[Ref, Any] | None = None  # those that this process holds: ref -> target
         self.watchers: dict[Ref, Pid] | None = None  # those that watch this process: ref -> watcher
         self.waiters: dict[Ref, Waiter] | None = None
+        self.ties: dict[Tie, Any] | None = None  # who lets go of something when this process ends
         self.receiving: Wait | None = None
         self.names: tuple[Any, ...] = ()
         self.label: Any = None
@@ -115,7 +134,7 @@ class Process:
 
     def __repr__(self) -> str:
         name = f" {self.names[0]!r}" if self.names else ""
-        label = f" {self.label}" if self.label else ""
+        label = f" {self.label!s:.200}" if self.label is not None else ""
         return f"<Process {self.pid.node}.{self.pid.serial}{name}{label}>"
 
     # -- running -----------------------------------------------------------------------------------------------------
@@ -143,17 +162,30 @@ class Process:
         elif self.receiving is not None:
             self.receiving.reply(None)
 
-    def enqueue_first(self, entry: Any) -> None:
-        """Like `enqueue`, but ahead of what waits there."""
+    def enqueue_system(self, entry: Any) -> None:
+        """Like `enqueue`, but ahead of users' messages: behind the init of a server and what goes ahead already."""
         self.enqueue(entry)
-        assert self.mailbox is not None
-        if len(self.mailbox) > 1:
-            self.mailbox.rotate(1)
+        mailbox = self.mailbox
+        assert mailbox is not None
+        ahead = 0
+        for waiting in mailbox:
+            if waiting is entry or waiting[0] < CONTINUE:
+                break
+            ahead += 1
+        if ahead < len(mailbox) - 1:
+            mailbox.pop()
+            mailbox.insert(ahead, entry)
 
     @property
     def queue_length(self) -> int:
         """How many messages wait."""
-        return len(self.mailbox) if self.mailbox is not None else 0
+        held = len(self.behaviour.held) if self.behaviour is not None else 0
+        return held + (len(self.mailbox) if self.mailbox is not None else 0)
+
+    @property
+    def waiting(self) -> list[Any]:
+        """The entries that wait, first come first."""
+        return [*(self.behaviour.held if self.behaviour is not None else ()), *(self.mailbox or ())]
 
     # -- who is to be told -------------------------------------------------------------------------------------------
 

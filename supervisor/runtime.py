@@ -13,15 +13,16 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable
-from threading import get_ident
 from typing import Any, Final
 
 import gevent
 from greenlet import GreenletExit, getcurrent, greenlet
 
+import supervisor.reports as reports
 from supervisor.clock import Clock, LoopClock
 from supervisor.distribution import Peer, Router
 from supervisor.errors import AlreadyRegistered, Exit, ForkError, NoProcess
+from supervisor.native import get_ident
 from supervisor.pids import NodeId, Pid, Ref
 from supervisor.reasons import KILLED, NORMAL, Crash
 from supervisor.records import DEAD, RUNNING, Behaviour, Process
@@ -47,6 +48,9 @@ class Runtime:
         self.router: Router | None = None
         self.peers: dict[str, Peer] = {}
         self.dying: deque[tuple[Process, Any]] = deque()
+        # Those that had a greenlet when they died, for as long as it keeps their record: orphans are among them.
+        self.leaving: weakref.WeakSet[Process] = weakref.WeakSet()
+        self.flood = reports.Flood(self.clock)
         self.node: Any = None  # the Node that joined this runtime to a network
         self.services: dict[str, Any] = {}  # what upper layers keep here by name: hubs
         self.serials = itertools.count(1)
@@ -131,7 +135,10 @@ class Runtime:
         return process
 
     def register(self, name: Any, process: Process) -> None:
-        """Give `process` a name. Raises AlreadyRegistered where another one has it."""
+        """Give `process` a name, which may be a via name. Raises AlreadyRegistered where another one has it."""
+        if hasattr(name, "resolve"):
+            _register_via(name, process)
+            return
         owner = self.names.setdefault(name, process)
         if owner is not process:
             raise AlreadyRegistered(name, owner.pid)
@@ -213,8 +220,8 @@ class Runtime:
         """Raise RuntimeError in a native thread: only send, cast and call may be used there."""
         if get_ident() != self.scheduler.thread:
             raise RuntimeError(
-                "receive, link, monitor, trap_exit and spawn need a greenlet of the node's own thread; "
-                "from a native thread use send, cast and call"
+                "receive, link, monitor, trap_exit, spawn, sleep and send_after need a greenlet of the node's own "
+                "thread; from a native thread use send, cast and call"
             )
 
     def close(self) -> None:
@@ -223,6 +230,14 @@ class Runtime:
             if process.greenlet is not getcurrent():
                 exit_process(process, KILLED)
         self.scheduler.hub.loop.run_callback(self.scheduler.close)
+
+
+def _register_via(via: Any, process: Process) -> None:
+    """Whoever resolves the name also gives it, and takes it back when the process ends."""
+    register = getattr(via, "register", None)
+    if register is None:
+        raise TypeError(f"{via!r} finds processes, but none can be given this name: it has no register(process)")
+    register(process)
 
 
 class Start:
@@ -259,9 +274,15 @@ class PlainGreenlet(greenlet):
         except BaseException as error:
             reason = reason_of(error)
             if isinstance(reason, Crash) and process.status != DEAD:
-                log.error("%r crashed: %s\n%s", process, reason, reason.traceback)
+                self._report(reason)
             interrupt_main(process.runtime, error)
         exit_process(process, reason)
+
+    def _report(self, reason: Crash) -> None:
+        try:
+            reports.ended(self.otp_process, reason, "crashed", None)
+        except BaseException as error:  # a repr of the user's that lets Exit or Ctrl-C escape; the end itself goes on
+            interrupt_main(self.otp_process.runtime, error)
 
 
 def reason_of(error: BaseException) -> Any:
@@ -303,6 +324,7 @@ def default_runtime() -> Runtime:
         )
     if _default is None:
         _default = Runtime()
+        _default.scheduler.wake_for_signals()
     return _default
 
 
@@ -311,6 +333,7 @@ def reset_after_fork() -> Runtime:
     global _default, _forked
     _forked = False
     _default = Runtime()
+    _default.scheduler.wake_for_signals()
     return _default
 
 

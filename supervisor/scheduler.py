@@ -17,13 +17,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from threading import get_ident
 from typing import Any, Final
 
 import gevent
 from greenlet import getcurrent
 
 from supervisor.clock import Clock
+from supervisor.native import get_ident
 from supervisor.waits import ABANDONED, EXPIRED, PENDING, Runnable, Wait
 from supervisor.workers import Worker, WorkerPool
 
@@ -51,10 +51,13 @@ class Scheduler:
         self._chunks = _BUDGET_CHUNKS
         self._pass_began = clock.now()
         self._continue: Any = None
+        self._pulse: Any = None
         # The lowest priority: gevent runs its callbacks in a prepare watcher too, and a wait that begins in one of them
         # must be armed before the loop polls (with equal priorities libev calls ours first: seen).
         self._prepare = self.hub.loop.prepare(ref=False, priority=-2)
         self._prepare.start(self._before_poll)
+        self._check = self.hub.loop.check(ref=False, priority=-2)  # after all timers and I/O of a pass
+        self._check.start(self._after_poll)
         self.pool = WorkerPool(self)
 
     def close(self) -> None:
@@ -62,12 +65,17 @@ class Scheduler:
         so here, at the latest. Runs on the loop's greenlet."""
         while self._ready:
             self._ready.popleft().resume()
-        self._prepare.stop()
-        self._prepare.close()
+        for watcher in (self._prepare, self._check):
+            watcher.stop()
+            watcher.close()
         if self._continue is not None:
             self._continue.stop()
             self._continue.close()
             self._continue = None
+        if self._pulse is not None:
+            self._pulse.stop()
+            self._pulse.close()
+            self._pulse = None
         self.pool.close()
 
     @property
@@ -220,6 +228,25 @@ class Scheduler:
             if self._ready:
                 self._drain_next_pass()  # callbacks have run in this pass: only a timer keeps the poll from blocking
 
+    def _after_poll(self) -> None:
+        """Timers and I/O of this pass have been served.
+
+        A greenlet that one of them resumed may wait by now. Without a timer, and with nothing else to watch, the loop
+        would end here ("would block forever") instead of coming by `_before_poll`.
+        """
+        if self.lazy and not self._scheduled:
+            self.arm_waits()
+
+    def wake_for_signals(self) -> None:
+        """Let the loop come back to Python once a second, though nothing else is due.
+
+        A signal (Ctrl-C) that arrives just between Python's last look and the loop's poll is not noticed before the
+        poll ends, which for a node at rest is never (seen: about one time in twenty).
+        """
+        if self._pulse is None:
+            self._pulse = self.hub.loop.timer(1.0, repeat=1.0, ref=False)
+            self._pulse.start(_nothing)
+
     def run_in_loop(self, fn: Callable[..., object], *args: Any) -> None:
         """Call `fn(*args)` on the loop's greenlet; from any thread."""
         if get_ident() == self.thread:
@@ -230,3 +257,7 @@ class Scheduler:
     def on_loop_greenlet(self) -> bool:
         """Whether the caller is a callback of the event loop, which must never block."""
         return getcurrent() is self.hub
+
+
+def _nothing() -> None:
+    """What the pulse does."""

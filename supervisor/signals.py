@@ -70,6 +70,8 @@ def _bury(process: Process, reason: Any) -> None:
     runtime.scheduler.arm_waits()  # so that every wait for this process is among its waiters
     process.status = DEAD
     runtime.forget(process)
+    if process.ties is not None:
+        _cut_ties(process, reason)
     _stop_greenlet(process, reason)
     _tell_waiters(process, reason)
     _tell_links(process, reason)
@@ -79,11 +81,22 @@ def _bury(process: Process, reason: Any) -> None:
     process.server = None
 
 
+def _cut_ties(process: Process, reason: Any) -> None:
+    ties, process.ties = process.ties, None
+    for tie, kept in (ties or {}).items():
+        try:
+            tie.let_go(process, kept, reason)
+        except Exception:  # a key whose own hash or comparison fails; links and monitors must fire all the same
+            log.exception("%r did not let go of %r completely", tie, process)
+
+
 def _stop_greenlet(process: Process, reason: Any) -> None:
     if process.timer is not None:
         process.timer.cancel()
         process.timer = None
     target = process.greenlet
+    if target is not None:
+        process.runtime.leaving.add(process)
     if target is not None and target is not getcurrent():
         process.runtime.scheduler.ready_up(Throw(process, target, Exit(reason)))
 

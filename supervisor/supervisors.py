@@ -23,6 +23,7 @@ from supervisor.children import (
     start_one,
     stop_one,
 )
+from supervisor.directives import REFUSALS
 from supervisor.errors import BadReturn, StartError
 from supervisor.gen_server import From, GenServer, Stop
 from supervisor.pids import Pid
@@ -118,6 +119,7 @@ class Supervisor(GenServer):
     """
 
     shutdown: ClassVar[Shutdown] = INFINITY
+    _init_results = REFUSALS
     state: Children
     spec: SupervisorSpec
     intensity: Intensity

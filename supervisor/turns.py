@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import supervisor.calls as calls
 import supervisor.distribution as distribution
+import supervisor.reports as reports
 import supervisor.signals as signals
 from supervisor.directives import DIRECTIVES, TIMEOUT, Continue, From, Ignore, NoReply, Reply, Stop, StopRequest
 from supervisor.errors import BadReturn, EncodeError, ProcessExit
 from supervisor.reasons import NORMAL, Crash, is_orderly
-from supervisor.records import CALL, CAST, CONTINUE, DEAD, IDLE, INFO, INIT, QUEUED, RUNNING, Process
+from supervisor.records import CALL, CAST, CONTINUE, DEAD, IDLE, INFO, INIT, QUEUED, RUNNING, SYSTEM, Process
 from supervisor.runtime import interrupt_main, reason_of
 from supervisor.waits import PENDING, REPLIED, Wait
 
@@ -34,8 +35,10 @@ class Start:
         self.wait = wait
 
 
-class _GenServerBehaviour:
+class GenServerBehaviour:
     """Runs GenServer callbacks on a worker, by OTP's rules. It has no state: all of it is in the process record."""
+
+    held: Sequence[Any] = ()
 
     def take_turn(self, process: Process, entry: Any) -> Wait | None:
         """Run on the current worker until the mailbox is empty or it is somebody else's turn.
@@ -100,7 +103,7 @@ class _GenServerBehaviour:
     def _handle(self, process: Process, entry: Any) -> Wait | None:
         """Run one callback. Returns the wait that it answered, if its waiter may be switched to."""
         kind = entry[0]
-        if process.timer is not None:
+        if process.timer is not None and kind != SYSTEM:
             process.timer.cancel()
             process.timer = None
         try:
@@ -161,7 +164,7 @@ class _GenServerBehaviour:
             wait.value = value
             return wait
         if process.status != DEAD:
-            _answer_elsewhere(process, from_, value)
+            answer_elsewhere(process, from_, value)
         return None
 
     def _directive(self, process: Process, result: Any) -> None:
@@ -185,7 +188,8 @@ class _GenServerBehaviour:
 
     def _time_out(self, process: Process) -> None:
         process.timer = None
-        if not process.mailbox:  # else a message came in time, and only waits for its turn
+        mailbox = process.mailbox
+        if not mailbox or mailbox[-1][0] == SYSTEM:  # else a message came in time, and only waits for its turn
             process.enqueue((INFO, TIMEOUT))
 
     def _continue(self, process: Process, token: Any) -> None:
@@ -211,7 +215,7 @@ class _GenServerBehaviour:
             server = start.cls.__new__(start.cls)
             process.server = server
             result = server.init(*start.args, **start.kwargs)
-            if result is not None and type(result) not in DIRECTIVES:
+            if type(result) not in server._init_results:
                 result = server._take_init(result)
         except BaseException as error:
             self._not_started(process, start.wait, reason_of(error))
@@ -225,10 +229,7 @@ class _GenServerBehaviour:
             direct = self._answer(process, (process.pid, start.wait), None)  # first: the end would fail the wait
             self._quietly_gone(process, NORMAL)
             return direct
-        if type(result) is Stop:
-            self._not_started(process, start.wait, result.reason)
-        else:
-            self._not_started(process, start.wait, Crash("BadReturn", bad_init(start.cls, result)))
+        self._not_started(process, start.wait, result.reason)
         return None
 
     def _not_started(self, process: Process, wait: Wait, reason: Any) -> None:
@@ -247,7 +248,7 @@ class _GenServerBehaviour:
         """Stop in an orderly way: terminate, then the end."""
         self._terminate(process, reason)
         if not is_orderly(reason) and process.status != DEAD:
-            log.error("%r stopped: %s", process, reason)
+            _report(process, reason, "stopped", None)
         signals.exit_process(process, reason)
 
     def _terminate(self, process: Process, reason: Any) -> None:
@@ -256,7 +257,7 @@ class _GenServerBehaviour:
         except BaseException as error:
             # Whatever it is, the end goes on: what escaped here would leave a process that is neither alive nor dead.
             if process.status != DEAD:
-                log.error("%r: terminate(%r) failed: %s", process, reason, Crash.from_exception(error).traceback)
+                _report(process, Crash.from_exception(error), "failed in terminate", None)
             interrupt_main(process.runtime, error)
 
     def _crashed(self, process: Process, error: BaseException, entry: Any) -> None:
@@ -265,24 +266,21 @@ class _GenServerBehaviour:
             return
         reason = reason_of(error)
         if isinstance(reason, Crash):
-            self._report(process, reason, entry)
+            _report(process, reason, "crashed", entry)
         if process.server is not None:
             self._terminate(process, reason)
         signals.exit_process(process, reason)
         interrupt_main(process.runtime, error)
 
-    def _report(self, process: Process, reason: Crash, entry: Any) -> None:
-        log.error(
-            "%r crashed: %s\nlast message: %.500r\nstate: %.500r\n%s",
-            process,
-            reason,
-            entry[1],
-            getattr(process.server, "state", None),
-            reason.traceback,
-        )
+
+def _report(process: Process, reason: Any, what: str, entry: Any) -> None:
+    try:
+        reports.ended(process, reason, what, entry)
+    except BaseException as error:  # a repr of the user's that lets Exit or Ctrl-C escape; the end itself goes on
+        interrupt_main(process.runtime, error)
 
 
-def _answer_elsewhere(process: Process, from_: From, value: Any) -> None:
+def answer_elsewhere(process: Process, from_: From, value: Any) -> None:
     """Answer a caller on another node. What cannot be sent fails the call, and not the server."""
     try:
         calls.reply(from_, value)
@@ -291,7 +289,7 @@ def _answer_elsewhere(process: Process, from_: From, value: Any) -> None:
         distribution.refuse(process.runtime, from_[1], error)
 
 
-BEHAVIOUR: Final = _GenServerBehaviour()
+BEHAVIOUR: Final = GenServerBehaviour()
 
 
 def bad_init(cls: type[Any], result: Any) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from random import Random, SystemRandom
 from typing import Any
 
+import supervisor.watchdog as watchdog
 from processhub.cluster import membership as m
 from processhub.cluster import prompt
 from processhub.cluster.discovery import Discovery, StaticSeeds
@@ -350,6 +351,7 @@ class Node:
             transport.close()
             raise
         prompt.hook()
+        watchdog.start(runtime)
         return node
 
     @staticmethod
@@ -362,6 +364,7 @@ class Node:
         if node is not None:
             node.end(timeout)
             prompt.unhook()
+            watchdog.stop(node.runtime)
 
     @staticmethod
     def self() -> str:

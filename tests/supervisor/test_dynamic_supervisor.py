@@ -108,6 +108,15 @@ def test_max_children_counts_those_that_run_or_are_being_restarted(clock: Manual
     assert DynamicSupervisor.start_child(sup, Echo)
 
 
+def test_an_init_that_returns_no_spec_fails_the_start(clock: ManualClock) -> None:
+    class Forgetful(DynamicSupervisor):
+        def init(self) -> None:
+            pass
+
+    with pytest.raises(StartError, match="returned None; expected a DynamicSupervisorSpec"):
+        Forgetful.start_link()
+
+
 def test_a_start_that_fails_is_raised_in_who_asked_and_leaves_nothing(clock: ManualClock) -> None:
     sup = DynamicSupervisor.start_link()
     with pytest.raises(StartError) as failed:

@@ -543,3 +543,76 @@ def test_a_server_whose_handler_gives_way_handles_one_message_at_a_time(clock: M
     clock.advance(3.0)
     assert not inside
     assert process.alive(pid)
+
+
+# -- many at once ----------------------------------------------------------------------------------------------------
+
+
+def test_multi_call_and_abcast_work_on_a_lone_node(clock: ManualClock) -> None:
+    here = process.self().node
+    pid, events = scripted(None, name="scripted")
+    assert GenServer.multi_call([here, "nobody@127.0.0.1:1"], "scripted", "ping") == (
+        {here: "ping"},
+        ["nobody@127.0.0.1:1"],
+    )
+    assert GenServer.multi_call([here], "unknown", 1) == ({}, [here])
+    assert GenServer.multi_call([], "scripted", 1) == ({}, [])
+    GenServer.abcast([here, "nobody@127.0.0.1:1"], "scripted", "cast")
+    GenServer.abcast([here], "unknown", "cast")
+    GenServer.call(pid, 0)
+    assert events == [("cast", "cast")]
+
+
+def test_multi_call_names_the_caller_and_gives_up_at_its_deadline(clock: ManualClock) -> None:
+    here = process.self().node
+    pid, _ = scripted(None, name="scripted")
+    assert GenServer.multi_call([here], "scripted", lambda self: self.from_[0]) == ({here: process.self()}, [])
+    process.spawn(clock.advance, 5.0)
+    assert GenServer.multi_call([here], "scripted", lambda self: process.sleep(4.0), 3.0) == ({}, [here])
+    assert process.now() == pytest.approx(1003.0)
+    clock.advance(5.0)
+    assert process.alive(pid)
+    assert info(process.self())["queue_length"] == 0
+
+
+def test_a_multi_call_to_oneself_raises_instead_of_waiting(clock: ManualClock) -> None:
+    here = process.self().node
+    pid, _ = scripted(None, name="scripted")
+    with pytest.raises(ProcessExit, match="calling_self"):
+        GenServer.call(pid, lambda self: GenServer.multi_call([here], "scripted", 1))
+
+
+def test_a_multi_call_whose_caller_is_killed_leaves_nothing(clock: ManualClock) -> None:
+    here = process.self().node
+    pid, _ = scripted(None, name="scripted")
+    table = current_process().runtime.table
+    GenServer.cast(pid, lambda self: process.sleep(50.0))
+    clock.settle()
+    before = len(table)
+    caller = process.spawn(GenServer.multi_call, [here], "scripted", 1, None)
+    clock.settle()
+    assert len(table) == before + 2
+    process.exit(caller, "kill")
+    clock.settle()
+    assert len(table) == before
+    assert len(current_process().runtime.scheduler.waits) == 1  # that of the server, which sleeps
+
+
+# -- labels and types ------------------------------------------------------------------------------------------------
+
+
+def test_a_label_shows_in_the_crash_report(clock: ManualClock, caplog: pytest.LogCaptureFixture) -> None:
+    pid, _ = scripted(lambda self: process.set_label(("order", 17)))
+    assert info(pid)["label"] == ("order", 17)
+    with caplog.at_level(logging.CRITICAL):
+        assert "('order', 17)" in repr(current_process().runtime.local(pid))
+    with caplog.at_level(logging.ERROR):
+        GenServer.cast(pid, lambda self: 1 / 0)
+        clock.settle()
+    assert "('order', 17)> crashed: ZeroDivisionError" in caplog.text
+
+
+def test_a_handle_is_the_address_itself(clock: ManualClock) -> None:
+    for address in (scripted()[0], "name", ("name", "a@127.0.0.1:1")):
+        handle: object = Scripted.at(address)
+        assert handle is address

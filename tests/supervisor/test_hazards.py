@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 import weakref
 from collections.abc import Callable
@@ -19,6 +18,7 @@ import gevent
 import gevent.event
 import gevent.local
 import pytest
+from gevent.threadpool import ThreadPool
 from greenlet import getcurrent
 
 import supervisor.processes as process
@@ -586,6 +586,18 @@ def test_ctrl_c_while_everything_waits_reaches_the_main_greenlet() -> None:
     assert code == 0
 
 
+@pytest.mark.parametrize("before", ["gevent.sleep(0.001)", "[Server.start() for _ in range(2000)]"])
+def test_a_wait_that_begins_after_the_timers_of_a_pass_keeps_the_loop_alive(before: str) -> None:
+    """The first process of a script is all there is: nothing else keeps the loop from ending."""
+    code, output = run_script(
+        "import gevent\n"
+        "import supervisor.processes as process\n"
+        "from supervisor.gen_server import GenServer as Server\n"
+        f"process.sleep(0.001); {before}; process.sleep(0.001); print('awake')"
+    )
+    assert (code, output) == (0, "awake\n")
+
+
 # -- fairness --------------------------------------------------------------------------------------------------------
 
 
@@ -670,25 +682,12 @@ def test_what_would_block_raises_on_the_greenlet_of_the_event_loop(clock: Manual
 
 
 def in_a_thread(fn: Callable[[], Any]) -> Any:
-    """Run `fn` in a native thread while the loop goes on, and return or raise what it does."""
-    outcome: list[tuple[Any, BaseException | None]] = []
-
-    def body() -> None:
-        try:
-            outcome.append((fn(), None))
-        except BaseException as error:
-            outcome.append((None, error))
-
-    thread = threading.Thread(target=body)
-    thread.start()
-    deadline = time.monotonic() + 10.0
-    while thread.is_alive() and time.monotonic() < deadline:
-        gevent.sleep(0.001)  # real time: a native thread runs beside the loop
-    thread.join(timeout=0)
-    ((result, error),) = outcome
-    if error is not None:
-        raise error
-    return result
+    """Run `fn` in a native thread (patched or not) while the loop goes on, and return or raise what it does."""
+    pool = ThreadPool(1)
+    try:
+        return pool.spawn(fn).get(timeout=10.0)
+    finally:
+        pool.kill()
 
 
 @pytest.fixture
@@ -720,6 +719,7 @@ def test_call_cast_and_send_work_from_a_native_thread(server: Pid) -> None:
         return GenServer.call(server, "all"), GenServer.call("log", lambda: process.self())
 
     assert in_a_thread(use) == ([1, 2], server)
+    assert in_a_thread(lambda: GenServer.multi_call([server.node], "log", "all")) == ({server.node: [1, 2]}, [])
 
 
 def test_a_call_from_a_native_thread_raises_what_a_call_raises(server: Pid) -> None:
@@ -730,6 +730,8 @@ def test_a_call_from_a_native_thread_raises_what_a_call_raises(server: Pid) -> N
         in_a_thread(lambda: GenServer.call("nobody", 1))
     with pytest.raises(NoProcess):
         in_a_thread(lambda: process.send("nobody", 1))
+    with pytest.raises(NoProcess):
+        in_a_thread(lambda: GenServer.cast(("nobody", server.node), 1))
     with pytest.raises(ProcessExit, match="ZeroDivisionError"):
         in_a_thread(lambda: GenServer.call(server, lambda: 1 / 0))
 
@@ -743,6 +745,8 @@ def test_a_call_from_a_native_thread_raises_what_a_call_raises(server: Pid) -> N
         lambda pid: process.trap_exit(True),
         lambda pid: process.spawn_link(print),
         lambda pid: process.self(),
+        lambda pid: process.sleep(0.01),
+        lambda pid: process.send_after(pid, 1, 0.01),
     ],
 )
 def test_receive_link_monitor_and_trap_exit_raise_in_a_native_thread(server: Pid, attempt: Any) -> None:

@@ -406,3 +406,83 @@ def test_spawn_link_hears_of_the_end(clock: ManualClock) -> None:
 def test_the_default_runtime_is_the_one_of_greenlets_that_no_process_spawned() -> None:
     pid = process.self()
     assert default_runtime().local(pid) is not None
+
+
+def test_a_label_is_what_a_process_says_it_is(clock: ManualClock) -> None:
+    def reader() -> None:
+        process.set_label("reader 7")
+        process.receive()
+
+    pid = process.spawn(reader)
+    assert info(pid)["label"].endswith("reader")
+    clock.settle()
+    assert process.info(pid, "label") == "reader 7"
+    assert repr(current_process().runtime.local(pid)).endswith(" reader 7>")
+
+
+def test_info_gives_one_item_by_our_name_or_erlangs(clock: ManualClock) -> None:
+    pid = process.spawn(process.receive, lambda message: False)
+    process.register("watched", pid)
+    process.monitor(pid)
+    process.send(pid, "waits")
+    GenServer.cast(pid, "too")
+    everything = info(pid)
+    assert all(process.info(pid, name) == value for name, value in everything.items())
+    assert everything["messages"] == ["waits", ("cast", "too")]
+    assert process.info(pid, "message_queue_len") == 2
+    assert process.info(pid, "registered_name") == ["watched"]
+    assert process.info(pid, "monitored_by") == [process.self()]
+    with pytest.raises(ValueError, match=r"info knows no 'heap_size'.*queue_length"):
+        process.info(pid, "heap_size")
+    process.exit(pid, "kill")
+    assert process.info(pid, "label") is None
+
+
+def test_a_name_of_this_node_that_nobody_has_is_unknown_in_every_form(clock: ManualClock) -> None:
+    here = process.self().node
+    for dest in ("nobody", ("nobody", here), 17):
+        for use in (process.send, GenServer.cast, GenServer.call):
+            with pytest.raises(NoProcess):
+                use(dest, 1)
+    process.send(("nobody", "elsewhere@127.0.0.1:1"), 1)  # dropped: who could know
+
+
+def test_a_timer_that_has_fired_or_whose_receiver_is_dead_is_harmless(clock: ManualClock) -> None:
+    pid = process.spawn(process.receive)
+    timer = process.send_after(pid, "late", 2.0)
+    process.exit(pid, "kill")
+    clock.advance(3.0)
+    assert not timer.active
+    timer.cancel()
+    at_once = process.send_after(process.self(), "now", -1.0)
+    clock.advance(0.0)
+    assert process.receive(timeout=0) == "now"
+    assert not at_once.active
+
+
+def test_timers_fire_in_the_order_of_their_deadlines(clock: ManualClock) -> None:
+    for seconds in (3.0, 1.0, 2.0, 1.0):
+        process.send_after(process.self(), seconds, seconds)
+    clock.advance(3.0)
+    assert [process.receive(timeout=0) for _ in range(4)] == [1.0, 1.0, 2.0, 3.0]
+
+
+def test_selective_receive_waits_past_messages_that_do_not_match(clock: ManualClock) -> None:
+    process.send(process.self(), "other")
+    process.send_after(process.self(), "wanted", 1.0)
+    process.spawn(clock.advance, 2.0)
+    assert process.receive(lambda message: message == "wanted", timeout=5.0) == "wanted"
+    assert process.receive(timeout=0) == "other"
+
+
+def test_a_demonitor_flush_leaves_the_other_messages_in_order(clock: ManualClock) -> None:
+    pid, ref = process.spawn_monitor(lambda: None)
+    other = process.monitor(pid)
+    process.send(process.self(), "before")
+    clock.settle()
+    process.send(process.self(), "after")
+    process.demonitor(ref, flush=True)
+    process.demonitor(ref, flush=True)
+    assert process.receive(timeout=0) == "before"
+    assert process.receive(timeout=0).ref == other
+    assert process.receive(timeout=0) == "after"

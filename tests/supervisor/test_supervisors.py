@@ -122,7 +122,7 @@ def test_a_supervisor_of_its_own_class_says_in_init_what_it_supervises(clock: Ma
     assert process.whereis("tree") == sup
 
 
-@pytest.mark.parametrize(("result", "reason"), [(Stop("no"), "no"), ("nonsense", "BadReturn")])
+@pytest.mark.parametrize(("result", "reason"), [(Stop("no"), "no"), ("nonsense", "BadReturn"), (None, "BadReturn")])
 def test_the_init_of_a_supervisor_may_refuse(clock: ManualClock, result: Any, reason: str) -> None:
     class Tree(Supervisor):
         def init(self) -> Any:

@@ -5,7 +5,6 @@ import enum
 import functools
 import math
 import sys
-import threading
 from collections import OrderedDict, defaultdict, namedtuple
 from collections.abc import Iterator
 from datetime import date, datetime, time, timedelta, timezone
@@ -15,6 +14,7 @@ from uuid import UUID
 
 import msgpack
 import pytest
+from gevent.monkey import get_original
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -92,7 +92,7 @@ class Derived(Base):
 
 class Conn:
     def __init__(self) -> None:
-        self.sock = threading.Lock()
+        self.sock = get_original("_thread", "allocate_lock")()
 
 
 Point = namedtuple("Point", "x y")

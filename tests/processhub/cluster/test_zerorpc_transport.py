@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import pytest
 import zerorpc
 import zmq
 from gevent import socket
+from gevent.threadpool import ThreadPool
 
 from processhub.cluster import frame_sockets, zerorpc_transport
 from processhub.cluster.addresses import bindable
@@ -666,16 +666,13 @@ def test_another_thread_is_refused_with_a_clear_error(make: Make) -> None:
     channel = transport.open("127.0.0.1:1", Events())
     errors: list[BaseException] = []
 
-    def use(call: Callable[[], Any]) -> None:
+    pool = ThreadPool(1)  # its threads are native ones, patched or not
+    for call in (lambda: channel.send(b"x"), channel.close, transport.close, lambda: transport.open("h:1", Events())):
         try:
-            call()
+            pool.apply(call)
         except RuntimeError as error:
             errors.append(error)
-
-    for call in (lambda: channel.send(b"x"), channel.close, transport.close, lambda: transport.open("h:1", Events())):
-        thread = threading.Thread(target=use, args=(call,))
-        thread.start()
-        thread.join()
+    pool.kill()
     assert len(errors) == 4
     assert "belongs to the thread" in str(errors[0])
 
