@@ -15,6 +15,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import gevent
+import gevent.socket
 from greenlet import getcurrent, greenlet
 
 from processhub import DynamicSupervisor, GenServer, Supervisor, process
@@ -167,10 +169,61 @@ def million(count: int) -> None:
     del pids
 
 
+def timer_lateness(count: int) -> list[float]:
+    """By how much each of some sleeps of 2 ms was late, in microseconds."""
+    late = []
+    for _ in range(count):
+        began = time.perf_counter()
+        gevent.sleep(0.002)
+        late.append((time.perf_counter() - began - 0.002) * 1e6)
+    return late
+
+
+def echo_times(count: int) -> list[float]:
+    """Round trips of a byte through a pair of sockets and another greenlet, in microseconds."""
+    here, there = gevent.socket.socketpair()
+
+    def echo() -> None:
+        while data := there.recv(1):
+            there.send(data)
+
+    gevent.spawn(echo)
+    times = []
+    for _ in range(count):
+        began = time.perf_counter()
+        here.send(b"x")
+        here.recv(1)
+        times.append((time.perf_counter() - began) * 1e6)
+    here.close()
+    return times
+
+
+def latency() -> None:
+    """What a pair of processes that call each other without end does to timers and I/O of the same loop."""
+    server = Counter.start()
+
+    def play() -> None:
+        while True:
+            GenServer.call(server, "get")
+
+    for what, measure in (("timer", timer_lateness), ("socket echo", echo_times)):
+        alone = measure(200)
+        player = process.spawn(play)
+        beside = measure(200)
+        process.exit(player, "kill")
+        report(
+            f"{what} beside a busy pair",
+            alone_us=statistics.median(alone),
+            beside_us=statistics.median(beside),
+            beside_99th_us=statistics.quantiles(beside, n=100)[98],
+        )
+
+
 def main() -> None:
     """All questions."""
     logging.disable(logging.CRITICAL)
     calls()
+    latency()
     starts(50_000)
     restarts(5_000)
     million(1_000_000)

@@ -153,7 +153,10 @@ class GenServer:
         CallTimeout (it may still be handled; a late reply reaches nobody). A process that calls itself gets
         ProcessExit("calling_self") instead of a deadlock.
         """
-        me = getattr(getcurrent(), "otp_process", None)
+        try:
+            me = getcurrent().otp_process  # type: ignore[attr-defined]
+        except AttributeError:
+            me = None
         if me is not None and type(server) is Pid and server.home is me.runtime.home and me.status == RUNNING:
             target = me.runtime.table.get(server.serial)
             if target is not None:

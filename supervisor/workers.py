@@ -54,7 +54,16 @@ class Worker(greenlet):
         pool, hub, parked = self.pool, self.hub, self.pool.parked
         waiter = None
         while True:
-            wait = self._turn()
+            process, message, self.message = self.otp_process, self.message, None
+            if process is None:
+                wait = message  # its first turn, see `WorkerPool._raise_workers`
+            else:
+                try:
+                    wait = process.behaviour.take_turn(process, message)  # type: ignore[union-attr]
+                except BaseException as error:
+                    wait = None
+                    self._turn_failed(process, error)
+            process = message = None
             self.otp_process = None
             if self.gr_context is not None:
                 self.gr_context = None
@@ -81,19 +90,11 @@ class Worker(greenlet):
                     waiter.holds -= 2
                 return
 
-    def _turn(self) -> Wait | None:
-        process, message = self.otp_process, self.message
-        self.message = None
-        if process is None:
-            return message  # type: ignore[no-any-return]  # its first turn, see `WorkerPool._raise_workers`
-        try:
-            return process.behaviour.take_turn(process, message)  # type: ignore[union-attr]
-        except BaseException as error:
-            # Behaviours catch everything their callbacks raise; what arrives here is a bug or a late throw.
-            log.exception("turn of %r failed", process)
-            if isinstance(error, KeyboardInterrupt):
-                self.hub.handle_system_error(KeyboardInterrupt, error)
-            return None
+    def _turn_failed(self, process: Process, error: BaseException) -> None:
+        # Behaviours catch everything their callbacks raise; what arrives here is a bug or a late throw.
+        log.error("turn of %r failed", process, exc_info=error)
+        if isinstance(error, KeyboardInterrupt):
+            self.hub.handle_system_error(KeyboardInterrupt, error)
 
 
 class WorkerPool:
