@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Final
 
 from supervisor.child_spec import ChildSpec, Shutdown, child_spec
@@ -33,11 +33,16 @@ from supervisor.signals import ExitSignal
 
 @dataclass(frozen=True)
 class DynamicSupervisorSpec:
-    """What `init` of a DynamicSupervisor returns. max_children: None for any number."""
+    """What `init` of a DynamicSupervisor returns.
+
+    max_children: None for any number.
+    extra_arguments: positional arguments put before each child's own whenever it is started.
+    """
 
     max_children: int | None = None
     max_restarts: int = 3
     max_seconds: float = 5.0
+    extra_arguments: tuple[Any, ...] = ()
 
 
 class DynamicSupervisor(GenServer):
@@ -66,7 +71,7 @@ class DynamicSupervisor(GenServer):
         """
         for_spec, for_start = split_options(options)
         for_spec = {"restart": cls.restart, "shutdown": cls.shutdown, "type": "supervisor", **for_spec}
-        return ChildSpec(id or cls.__name__, (cls, "start_link", args, for_start), **for_spec)
+        return ChildSpec(cls.__name__ if id is None else id, (cls, "start_link", args, for_start), **for_spec)
 
     # -- using -------------------------------------------------------------------------------------------------------
 
@@ -107,6 +112,8 @@ class DynamicSupervisor(GenServer):
             raise BadReturn(f"init of {type(self).__name__} returned {value!r:.200}; expected a DynamicSupervisorSpec")
         if value.max_children is not None and value.max_children < 0:
             raise ValueError(f"max_children must be None or a number >= 0; got {value.max_children!r}")
+        if not isinstance(value.extra_arguments, tuple | list):
+            raise ValueError(f"extra_arguments must be a tuple or list; got {value.extra_arguments!r:.200}")
         current_process().trap_exit = True
         self.spec = value
         self.intensity = Intensity(value.max_restarts, value.max_seconds)
@@ -129,6 +136,8 @@ class DynamicSupervisor(GenServer):
         limit = self.spec.max_children
         if limit is not None and len(self.state) + len(self.restarting) >= limit:
             return start_failed("max_children", spec.id)
+        if self.spec.extra_arguments:
+            spec = _with_arguments(self.spec.extra_arguments, spec)
         try:
             pid = start_one(current_process(), spec)
         except StartError as error:
@@ -204,6 +213,13 @@ class DynamicSupervisor(GenServer):
 
     def _forget(self, spec: ChildSpec) -> None:
         self.supervisors -= spec.type == "supervisor"
+
+
+def _with_arguments(extra: tuple[Any, ...], spec: ChildSpec) -> ChildSpec:
+    """The spec whose start function gets `extra` before the arguments that it has."""
+    start = spec.start
+    at = 2 if isinstance(start[1], str) else 1
+    return replace(spec, start=(*start[:at], (*extra, *start[at]), *start[at + 1 :]))
 
 
 _REQUESTS: Final[Requests] = {

@@ -112,7 +112,7 @@ class GenServer:
         return start_server(cls, args, kwargs, name, timeout, link=False)
 
     @classmethod
-    def child_spec(cls, *args: Any, id: str | None = None, **options: Any) -> ChildSpec:
+    def child_spec(cls, *args: Any, id: Any = None, **options: Any) -> ChildSpec:
         """A spec that starts this class with `args`. `options` are those of ChildSpec: restart, shutdown, ...
 
         `id` is the class name where it is not given; `name=` is passed on to start_link.
@@ -120,7 +120,7 @@ class GenServer:
         kwargs = {"name": options.pop("name")} if "name" in options else {}
         options.setdefault("restart", cls.restart)
         options.setdefault("shutdown", cls.shutdown)
-        return ChildSpec(id or cls.__name__, (cls, "start_link", args, kwargs), **options)
+        return ChildSpec(cls.__name__ if id is None else id, (cls, "start_link", args, kwargs), **options)
 
     @classmethod
     def at(cls: type[Self], dest: Any) -> Handle[Self]:

@@ -158,7 +158,7 @@ class Supervisor(GenServer):
         """
         for_spec, for_start = split_options(options)
         for_spec = {"restart": cls.restart, "shutdown": cls.shutdown, "type": "supervisor", **for_spec}
-        return ChildSpec(id or cls.__name__, (cls, "start_link", args, for_start), **for_spec)
+        return ChildSpec(cls.__name__ if id is None else id, (cls, "start_link", args, for_start), **for_spec)
 
     # -- using -------------------------------------------------------------------------------------------------------
 

@@ -66,6 +66,39 @@ def test_a_killed_child_is_restarted_alone_and_with_the_same_arguments(clock: Ma
     assert GenServer.call(restarted, "state") == "kept"
 
 
+@pytest.mark.parametrize("cls", [GenServer, Supervisor, DynamicSupervisor])
+def test_zero_is_an_id_like_any_other(cls: type[GenServer]) -> None:
+    assert cls.child_spec(id=0).id == 0
+
+
+class Pair(GenServer):
+    def init(self, *args: Any, **kwargs: Any) -> None:
+        self.state = args, kwargs
+
+    def handle_call(self, request: Any, from_: Any) -> Any:
+        return self.state
+
+
+@pytest.mark.parametrize(
+    "start",
+    [(Pair, "start_link", ("own",), {"key": 1}), (Pair.start_link, ("own",), {"key": 1})],
+    ids=["method", "function"],
+)
+def test_extra_arguments_come_before_the_childs_own_at_each_start(clock: ManualClock, start: tuple[Any, ...]) -> None:
+    sup = DynamicSupervisor.start_link(extra_arguments=("extra", 2))
+    first = DynamicSupervisor.start_child(sup, ChildSpec("pair", start))
+    assert GenServer.call(first, "state") == (("extra", 2, "own"), {"key": 1})
+    kill(clock, first)
+    [restarted] = pids_of(sup)
+    assert restarted != first
+    assert GenServer.call(restarted, "state") == (("extra", 2, "own"), {"key": 1})
+
+
+def test_extra_arguments_that_are_no_sequence_are_refused(clock: ManualClock) -> None:
+    with pytest.raises(StartError, match="extra_arguments must be a tuple or list; got 'extra'"):
+        DynamicSupervisor.start_link(extra_arguments="extra")
+
+
 class Keeper(GenServer):
     def handle_call(self, request: Any, from_: Any) -> Any:
         return self.state
