@@ -67,7 +67,9 @@ class Registry(GenServer):
         """A spec of this registry for a supervisor; its id is the name. `options`: keys, listeners, and ChildSpec's."""
         for_spec, for_start = split_options(options)
         for_spec = {"restart": cls.restart, "shutdown": cls.shutdown, **for_spec}
-        return ChildSpec(name if id is None else id, (cls, "start_link", (name,), for_start), **for_spec)
+        return ChildSpec(
+            (name or cls.__name__) if id is None else id, (cls, "start_link", (name,), for_start), **for_spec
+        )
 
     # -- registering -------------------------------------------------------------------------------------------------
 
