@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Final, Literal
 
@@ -106,14 +106,6 @@ def _is_start(start: Any) -> bool:
     if not 1 <= count <= 2 or not isinstance(start[at], _SEQUENCES):
         return False
     return count == 1 or isinstance(start[at + 1], _MAPPINGS)
-
-
-def split_start(start: tuple[Any, ...]) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
-    """(function, args, kwargs) of any accepted form of `start`."""
-    fn, rest = start[0], start[1:]
-    if isinstance(rest[0], str):
-        fn, rest = getattr(fn, rest[0]), rest[1:]
-    return fn, tuple(rest[0]), dict(rest[1]) if len(rest) > 1 else {}
 
 
 def child_spec(spec: Any) -> ChildSpec:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from greenlet import greenlet
@@ -242,6 +242,3 @@ def link_removed(links: Links, pid: Pid) -> Links:
 def sorted_ids(ids: Iterable[Pid]) -> list[Pid]:
     """Pids in an order that is the same in every run, so that a seed replays a test exactly."""
     return sorted(ids, key=lambda pid: pid.sort_key)
-
-
-Resolver = Callable[[float | None], Pid]

@@ -184,11 +184,6 @@ class Scheduler:
         wait.greenlet = None
         self.settle(wait)
 
-    def give_way(self, wait: Wait) -> None:
-        """Let everything that is ready run before the current greenlet goes on; `wait` is a fresh one of it."""
-        wait.reply(None)
-        self.suspend(wait)
-
     def arm_waits(self) -> None:
         """Give every wait that began since the last pass its timer, and make it known to who owes the answer."""
         lazy, self.lazy[:] = self.lazy[:], []

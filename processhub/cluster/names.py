@@ -10,8 +10,3 @@ def address_of(node: str) -> str:
     if not (name and at and host and colon and port.isdigit() and 0 <= int(port) < 65536):
         raise ValueError(f"not a node name: {node!r}; expected name@host:port, as in node1@127.0.0.1:4370")
     return address
-
-
-def with_port(node: str, port: str) -> str:
-    """The same name at another port: what port 0 became when it was bound."""
-    return f"{node.rpartition(':')[0]}:{port}"

@@ -7,12 +7,19 @@ from typing import Any, Final, TypeVar
 
 from processhub.hub.hub import Hub
 from processhub.hub.messages import SYNC
+from processhub.strategy.options import is_number
 from supervisor.errors import CallTimeout, ProcessExit, SupervisorError
 from supervisor.gen_server import GenServer
 from supervisor.processes import receive, self, send, spawn_link
 
 T = TypeVar("T")
 PIECE: Final = 1000  # children in one request: what a distributed supervisor takes in without holding the loop
+
+
+def check_timeout(seconds: Any) -> None:
+    """Raise ValueError unless it is a positive number, for the options of starts and stops."""
+    if not is_number(seconds) or seconds <= 0:
+        raise ValueError(f"timeout must be a positive number of seconds; got {seconds!r}")
 
 
 def pieces(child_ids: Sequence[str]) -> Iterator[Sequence[str]]:

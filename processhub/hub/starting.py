@@ -11,12 +11,11 @@ from processhub.hub.errors import AlreadyStarted, NoChildren, Partitioned
 from processhub.hub.future import Future
 from processhub.hub.hub import Hub
 from processhub.hub.messages import StartChildren, StartReply
-from processhub.hub.requests import ask_all, pieces, synchronise
+from processhub.hub.requests import ask_all, check_timeout, pieces, synchronise
 from processhub.hub.results import StartFailure, StartResult
 from processhub.hub.specs import normalise
 from processhub.hub.stopping import stop_copies
 from processhub.registry import SpecRecord
-from processhub.strategy.options import is_number
 from supervisor.processes import give_way, sleep
 from supervisor.runtime import current_process
 
@@ -38,8 +37,7 @@ class StartOptions:
     def __post_init__(self) -> None:
         if self.on_failure not in ("continue", "rollback"):
             raise ValueError(f'on_failure must be "continue" or "rollback"; got {self.on_failure!r}')
-        if not is_number(self.timeout) or self.timeout <= 0:
-            raise ValueError(f"timeout must be a positive number of seconds; got {self.timeout!r}")
+        check_timeout(self.timeout)
         if not isinstance(self.metadata, Mapping):
             raise ValueError(f"metadata must be a mapping; got {self.metadata!r:.200}")
 

@@ -10,9 +10,8 @@ from processhub.hub.errors import NoChildren
 from processhub.hub.future import Future
 from processhub.hub.hub import Hub
 from processhub.hub.messages import StopChildren
-from processhub.hub.requests import ask_all, pieces, synchronise
+from processhub.hub.requests import ask_all, check_timeout, pieces, synchronise
 from processhub.hub.results import StopFailure, StopResult
-from processhub.strategy.options import is_number
 from supervisor.processes import give_way
 from supervisor.runtime import current_process
 
@@ -26,8 +25,7 @@ class StopOptions:
     timeout: float = 10.0
 
     def __post_init__(self) -> None:
-        if not is_number(self.timeout) or self.timeout <= 0:
-            raise ValueError(f"timeout must be a positive number of seconds; got {self.timeout!r}")
+        check_timeout(self.timeout)
 
 
 def stop_children(hub: Hub, child_ids: Iterable[str], options: StopOptions) -> Future[StopResult]:
