@@ -10,7 +10,8 @@ import contextlib
 import errno
 import logging
 import os
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import gevent
@@ -128,7 +129,8 @@ class ZerorpcTransport:
             self._puller.close()
         if self._zap is not None:
             self._zap.close()
-        self._context.term()
+        with _signals_held_back():  # ZeroMQ gives up at a signal, and pyzmq forgets the context: threads, port and all
+            self._context.term()
 
     def _report(self, probe: Any) -> None:
         verdict = self._probes.pop(probe, None)
@@ -264,6 +266,15 @@ class PusherChannel:
             getattr(self._listener, what)(*args)
         except Exception:
             logger.exception("%s of a channel's listener failed", what)
+
+
+@contextlib.contextmanager
+def _signals_held_back() -> Iterator[None]:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _check_thread(thread: int) -> None:
