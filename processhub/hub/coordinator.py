@@ -13,9 +13,9 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from processhub.cluster.messages import NodeDown, NodeUp
-from processhub.hub.config import difference
 from processhub.hub.exchange import Exchange
 from processhub.hub.hub import LOCKED, Hub
+from processhub.hub.members import Members
 from processhub.hub.messages import (
     CONFIG,
     STATUS,
@@ -35,17 +35,14 @@ from processhub.hub.observing import config_to_wire
 from processhub.hub.touched import Touched
 from processhub.registry import Changes
 from supervisor.gen_server import Continue, From, GenServer
-from supervisor.pids import Ref
 from supervisor.processes import send_after
-from supervisor.reasons import NOCONNECTION
 from supervisor.runtime import current_process
-from supervisor.signals import Down, monitor
+from supervisor.signals import Down
 
 log = logging.getLogger(__name__)
 
 SLICE: Final = 250  # children that are looked at before other messages get their turn
 TICK_SECONDS: Final = 0.5
-GREET_AGAIN_SECONDS: Final = 1.0
 RECONCILE: Final = "reconcile"
 
 
@@ -57,11 +54,7 @@ class Coordinator(GenServer):
         self.me = current_process()
         self.exchange = Exchange(hub)
         self.moves = Moves(hub)
-        self._watched: dict[str, Ref] = {}  # nodes whose coordinator is monitored
-        self._nodes: dict[Ref, str] = {}
-        self._awaited: set[str] = set()  # nodes that may run the hub and have not answered yet
-        self._refused: set[str] = set()
-        self._gone: dict[str, Any] = {}  # members whose coordinator ended: a timer each
+        self.members = Members(hub, self.me, self.exchange, self)
         self._touched = Touched()
         self._scans: deque[Iterator[str]] = deque()
         self._scheduled = False
@@ -69,16 +62,16 @@ class Coordinator(GenServer):
 
     def handle_continue(self, token: str) -> None:
         hub = self.hub
-        self._greet_all()
+        self.members.greet_all()
         self._after(hub.config.migr_base_timeout, "join_deadline")
         self._after(hub.config.hubs_discover_interval, "discover")
         self._after(TICK_SECONDS, "tick")
         self._after(hub.config.synchronization_strategy.pause(hub.rng), "round")
         hub.publish()
-        self._remove_lost()
+        self.members.remove_lost()
         if hub.joined:
             self._look_at_all()
-        self._check_joined()
+        self.check_joined()
 
     def _after(self, seconds: float, message: str) -> None:
         send_after(self.me.pid, message, seconds)
@@ -88,7 +81,7 @@ class Coordinator(GenServer):
     def handle_cast(self, request: Any) -> None:
         kind = type(request)
         if kind is BatchMessage:
-            self._changed(self.exchange.on_batch(request))
+            self.changed(self.exchange.on_batch(request))
         elif kind is tuple:
             self._on_local(*request)
         elif request == RECONCILE:
@@ -120,153 +113,34 @@ class Coordinator(GenServer):
 
     def handle_info(self, message: Any) -> None:
         if isinstance(message, Down):
-            self._on_down(message)
+            self.members.on_down(message)
         elif isinstance(message, tuple):
             kind, node = message
             if kind == "greet":
-                self._greet_again(node)
+                self.members.greet_again(node)
             elif kind == "gone":
-                self._gone_for_good(node)
+                self.members.gone_for_good(node)
         else:
             _TIMERS[message](self)
 
     # -- members -----------------------------------------------------------------------------------------------------
 
-    def _greet_all(self) -> None:
-        node = self.hub.runtime.node
-        for peer in node.peers() if node is not None else ():
-            self._greet(peer)
-
-    def _greet_again(self, node: str) -> None:
-        """The link to `node` was lost: greet when it is back, let the node go when it is no member any more."""
-        if not self._still_there(node):
-            self._remove(node, "its node is gone")
-        elif self._is_connected(node):
-            self._greet(node)
-        else:
-            send_after(self.me.pid, ("greet", node), GREET_AGAIN_SECONDS)
-
-    def _remove_lost(self) -> None:
-        """Let go of members whose NodeDown never reached us: we, or the event queue, were being restarted."""
-        for node in sorted({*self.hub.others(), *self.hub.observers} - {self.hub.node}):
-            if not self._still_there(node):
-                self._remove(node, "its node is gone")
-
-    def _greet(self, node: str) -> None:
-        """Present ourselves. The monitor tells at once when no such hub runs there."""
-        if node in self._watched or not self._is_connected(node):
-            return
-        if not self.hub.joined:
-            self._awaited.add(node)
-        ref = monitor(self.me, (self.hub.hub_id, node))
-        self._watched[node] = ref
-        self._nodes[ref] = node
-        GenServer.cast((self.hub.hub_id, node), self._hello(answer=False))
-
-    def _is_connected(self, node: str) -> bool:
-        return self.hub.runtime.connected(node)
-
-    def _hello(self, answer: bool) -> HubHello:
-        hub = self.hub
-        vector = hub.registry.vector().to_wire()
-        return HubHello(hub.node, hub.registry.incarnation, hub.observer, answer, hub.config.digest(), vector)
-
-    def _on_hello(self, hello: HubHello) -> None:
-        hub = self.hub
-        if hub.leaving:
-            return  # an answer would bring us back among the members
-        if not hello.observer and not hub.observer:
-            field = difference(hub.config.digest(), hello.digest)
-            if field is not None:
-                self._refuse(hello, field)
-                return
-        self._refused.discard(hello.node)
-        timer = self._gone.pop(hello.node, None)
-        if timer is not None:
-            timer.cancel()
-        if not hello.answer:
-            GenServer.cast((hub.hub_id, hello.node), self._hello(answer=True))
-        if hello.node not in self._watched:
-            self._greet(hello.node)
-        self._awaited.discard(hello.node)
-        self._welcome(hello)
-        self._changed(self.exchange.met(hello.node, hello.vector))
-
-    def _welcome(self, hello: HubHello) -> None:
-        hub = self.hub
-        if hello.observer:
-            hub.observers.add(hello.node)
-        elif hub.members.get(hello.node) != hello.incarnation:
-            log.info("hub %s: %s joins", hub.hub_id, hello.node)
-            is_new = hello.node not in hub.members
-            hub.members[hello.node] = hello.incarnation
-            if is_new:
-                self._members_changed()
-
-    def _refuse(self, hello: HubHello, field: str) -> None:
-        log.error(
-            "hub %s: the hub on %s is refused: its %s differs from ours. All members of a hub need the same options",
-            self.hub.hub_id,
-            hello.node,
-            field,
-        )
-        self._awaited.discard(hello.node)
-        GenServer.cast((self.hub.hub_id, hello.node), HubRefused(self.hub.node, field, None))
-        self._check_joined()
-
-    def _on_refused(self, refused: HubRefused) -> None:
-        log.error("hub %s: %s refuses this hub: our %s differs from its", self.hub.hub_id, refused.node, refused.field)
-        self._refused.add(refused.node)
-        self._awaited.discard(refused.node)
-        self._check_joined()
-
     def _on_event(self, event: Any) -> None:
         if isinstance(event, NodeUp):
-            self._greet(event.node)
+            self.members.greet(event.node)
         elif isinstance(event, NodeDown):
-            self._remove(event.node, "its node is down")
+            self.members.remove(event.node, "its node is down")
+
+    def _on_hello(self, hello: HubHello) -> None:
+        self.members.on_hello(hello)
+
+    def _on_refused(self, refused: HubRefused) -> None:
+        self.members.on_refused(refused)
 
     def _on_leave(self, leave: HubLeave) -> None:
-        self._remove(leave.node, "it leaves")
+        self.members.on_leave(leave)
 
-    def _on_down(self, down: Down) -> None:
-        """A coordinator is gone: no such hub, a crash (it comes back and greets), or the link was lost."""
-        node = self._nodes.pop(down.ref, None)
-        if node is None:
-            return
-        self._watched.pop(node, None)
-        self._awaited.discard(node)
-        if down.reason == NOCONNECTION:
-            send_after(self.me.pid, ("greet", node), GREET_AGAIN_SECONDS)
-        elif node in self.hub.members or node in self.hub.observers:
-            patience = self.hub.config.dsup_shutdown_timeout
-            self._gone[node] = send_after(self.me.pid, ("gone", node), patience)
-        self._check_joined()
-
-    def _still_there(self, node: str) -> bool:
-        own = self.hub.runtime.node
-        return own is not None and node in own.peers()
-
-    def _gone_for_good(self, node: str) -> None:
-        if self._gone.pop(node, None) is not None:
-            self._remove(node, "its coordinator is gone")
-
-    def _remove(self, node: str, why: str) -> None:
-        hub = self.hub
-        self._awaited.discard(node)
-        ref = self._watched.pop(node, None)
-        if ref is not None:
-            self._nodes.pop(ref, None)
-        hub.observers.discard(node)
-        self.exchange.forget(node)
-        if hub.members.pop(node, None) is not None:
-            log.info("hub %s: %s is no member any more: %s", hub.hub_id, node, why)
-            changes = hub.registry.drop_member(node)
-            self._members_changed()
-            self._changed(changes)
-        self._check_joined()
-
-    def _members_changed(self) -> None:
+    def members_changed(self) -> None:
         """Owners change: look at the children that this concerns."""
         hub = self.hub
         copies = hub.copies
@@ -285,10 +159,10 @@ class Coordinator(GenServer):
 
     # -- joining -----------------------------------------------------------------------------------------------------
 
-    def _check_joined(self) -> None:
+    def check_joined(self) -> None:
         """A hub that joins does nothing before it has Desired and the tables of all members."""
         hub = self.hub
-        if hub.joined or self._awaited or hub.registry.unknown(hub.others()) or self.exchange.is_behind():
+        if hub.joined or self.members.awaited or hub.registry.unknown(hub.others()) or self.exchange.is_behind():
             return
         self._join()
 
@@ -299,7 +173,7 @@ class Coordinator(GenServer):
     def _join_deadline(self) -> None:
         hub = self.hub
         if not hub.joined:
-            missing = sorted(self._awaited | set(hub.registry.unknown(hub.others())))
+            missing = sorted(self.members.awaited | set(hub.registry.unknown(hub.others())))
             log.warning("hub %s goes on without having heard from %s", hub.hub_id, ", ".join(missing) or "all")
             self._join()
 
@@ -310,7 +184,8 @@ class Coordinator(GenServer):
 
     # -- registry ----------------------------------------------------------------------------------------------------
 
-    def _changed(self, changes: Changes | None) -> None:
+    def changed(self, changes: Changes | None) -> None:
+        """The registry changed: tell whom it concerns, and look at the children."""
         if changes is None:
             return
         if changes.children or changes.rows:
@@ -320,15 +195,15 @@ class Coordinator(GenServer):
         if changes.settling:
             self._after(0.0, "settle")
         if not self.hub.joined:
-            self._check_joined()
+            self.check_joined()
         elif changes.tables:
             self._touch(list(self.moves.waiting))
 
     def _on_vector(self, message: VectorMessage) -> None:
-        self._changed(self.exchange.on_vector(message))
+        self.changed(self.exchange.on_vector(message))
 
     def _settle(self) -> None:
-        self._changed(self.hub.registry.settle())
+        self.changed(self.hub.registry.settle())
 
     def _touch(self, child_ids: Iterable[str]) -> None:
         self._touched.update(child_ids)
@@ -377,8 +252,8 @@ class Coordinator(GenServer):
 
     def _discover(self) -> None:
         self._after(self.hub.config.hubs_discover_interval, "discover")
-        self._remove_lost()
-        self._greet_all()
+        self.members.remove_lost()
+        self.members.greet_all()
 
     def _round(self) -> None:
         hub = self.hub

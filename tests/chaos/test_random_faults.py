@@ -261,7 +261,7 @@ class Run:
                 "waiting": coordinator.moves.waiting,
                 "pending": coordinator.moves._pending,
                 "promises": coordinator.moves._promises._given,
-                "gone": coordinator._gone,
+                "gone": coordinator.members._gone,
                 "joining": hub._joining,
                 "change": hub._waiting,
                 "jobs": [child.child_id for child in supervisor.children.values() if child.job is not None],

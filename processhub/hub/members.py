@@ -1,0 +1,189 @@
+"""Who takes part in the hub: greets the coordinators of other nodes, takes in members and lets them go.
+
+A coordinator presents itself to every node that it is connected to. Where no such hub runs, its monitor tells so at
+once. Members whose options differ are refused, on both sides.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Final, Protocol
+
+from processhub.hub.config import difference
+from processhub.hub.exchange import Exchange
+from processhub.hub.hub import Hub
+from processhub.hub.messages import HubHello, HubLeave, HubRefused
+from processhub.registry import Changes
+from supervisor.gen_server import GenServer
+from supervisor.pids import Ref
+from supervisor.processes import send_after
+from supervisor.reasons import NOCONNECTION
+from supervisor.records import Process
+from supervisor.signals import Down, monitor
+
+log = logging.getLogger(__name__)
+
+GREET_AGAIN_SECONDS: Final = 1.0
+
+
+class MemberEvents(Protocol):
+    """What the coordinator wants to be told."""
+
+    def members_changed(self) -> None:
+        """`hub.members` is another set of nodes."""
+
+    def changed(self, changes: Changes | None) -> None:
+        """The registry changed."""
+
+    def check_joined(self) -> None:
+        """Somebody was heard, or need not be heard any more."""
+
+
+class Members:
+    """The greeting of one hub, inside the process of its coordinator.
+
+    Attributes:
+        awaited: nodes that may run the hub and have not answered yet.
+    """
+
+    def __init__(self, hub: Hub, me: Process, exchange: Exchange, events: MemberEvents) -> None:
+        self.awaited: set[str] = set()
+        self._hub = hub
+        self._me = me
+        self._exchange = exchange
+        self._events = events
+        self._watched: dict[str, Ref] = {}  # nodes whose coordinator is monitored
+        self._nodes: dict[Ref, str] = {}
+        self._gone: dict[str, Any] = {}  # members whose coordinator ended: a timer each
+
+    def greet_all(self) -> None:
+        """Present ourselves to every connected node that has not been greeted."""
+        node = self._hub.runtime.node
+        for peer in node.peers() if node is not None else ():
+            self.greet(peer)
+
+    def greet_again(self, node: str) -> None:
+        """The link to `node` was lost: greet when it is back, let the node go when it is no member any more."""
+        if not self._still_there(node):
+            self.remove(node, "its node is gone")
+        elif self._is_connected(node):
+            self.greet(node)
+        else:
+            send_after(self._me.pid, ("greet", node), GREET_AGAIN_SECONDS)
+
+    def remove_lost(self) -> None:
+        """Let go of members whose NodeDown never reached us: we, or the event queue, were being restarted."""
+        for node in sorted({*self._hub.others(), *self._hub.observers} - {self._hub.node}):
+            if not self._still_there(node):
+                self.remove(node, "its node is gone")
+
+    def greet(self, node: str) -> None:
+        """Present ourselves. The monitor tells at once when no such hub runs there."""
+        if node in self._watched or not self._is_connected(node):
+            return
+        if not self._hub.joined:
+            self.awaited.add(node)
+        ref = monitor(self._me, (self._hub.hub_id, node))
+        self._watched[node] = ref
+        self._nodes[ref] = node
+        GenServer.cast((self._hub.hub_id, node), self._hello(answer=False))
+
+    def _is_connected(self, node: str) -> bool:
+        return self._hub.runtime.connected(node)
+
+    def _hello(self, answer: bool) -> HubHello:
+        hub = self._hub
+        vector = hub.registry.vector().to_wire()
+        return HubHello(hub.node, hub.registry.incarnation, hub.observer, answer, hub.config.digest(), vector)
+
+    def on_hello(self, hello: HubHello) -> None:
+        """A hub presents itself: it becomes a member or an observer, or is refused."""
+        hub = self._hub
+        if hub.leaving:
+            return  # an answer would bring us back among the members
+        if not hello.observer and not hub.observer:
+            field = difference(hub.config.digest(), hello.digest)
+            if field is not None:
+                self._refuse(hello, field)
+                return
+        timer = self._gone.pop(hello.node, None)
+        if timer is not None:
+            timer.cancel()
+        if not hello.answer:
+            GenServer.cast((hub.hub_id, hello.node), self._hello(answer=True))
+        if hello.node not in self._watched:
+            self.greet(hello.node)
+        self.awaited.discard(hello.node)
+        self._welcome(hello)
+        self._events.changed(self._exchange.met(hello.node, hello.vector))
+
+    def _welcome(self, hello: HubHello) -> None:
+        hub = self._hub
+        if hello.observer:
+            hub.observers.add(hello.node)
+        elif hub.members.get(hello.node) != hello.incarnation:
+            log.info("hub %s: %s joins", hub.hub_id, hello.node)
+            is_new = hello.node not in hub.members
+            hub.members[hello.node] = hello.incarnation
+            if is_new:
+                self._events.members_changed()
+
+    def _refuse(self, hello: HubHello, field: str) -> None:
+        log.error(
+            "hub %s: the hub on %s is refused: its %s differs from ours. All members of a hub need the same options",
+            self._hub.hub_id,
+            hello.node,
+            field,
+        )
+        self.awaited.discard(hello.node)
+        GenServer.cast((self._hub.hub_id, hello.node), HubRefused(self._hub.node, field, None))
+        self._events.check_joined()
+
+    def on_refused(self, refused: HubRefused) -> None:
+        """Another hub refuses ours."""
+        log.error("hub %s: %s refuses this hub: our %s differs from its", self._hub.hub_id, refused.node, refused.field)
+        self.awaited.discard(refused.node)
+        self._events.check_joined()
+
+    def on_leave(self, leave: HubLeave) -> None:
+        """A member has stopped its children and leaves."""
+        self.remove(leave.node, "it leaves")
+
+    def on_down(self, down: Down) -> None:
+        """A coordinator is gone: no such hub, a crash (it comes back and greets), or the link was lost."""
+        node = self._nodes.pop(down.ref, None)
+        if node is None:
+            return
+        self._watched.pop(node, None)
+        self.awaited.discard(node)
+        if down.reason == NOCONNECTION:
+            send_after(self._me.pid, ("greet", node), GREET_AGAIN_SECONDS)
+        elif node in self._hub.members or node in self._hub.observers:
+            patience = self._hub.config.dsup_shutdown_timeout
+            self._gone[node] = send_after(self._me.pid, ("gone", node), patience)
+        self._events.check_joined()
+
+    def _still_there(self, node: str) -> bool:
+        own = self._hub.runtime.node
+        return own is not None and node in own.peers()
+
+    def gone_for_good(self, node: str) -> None:
+        """A coordinator that ended has had time enough to come back."""
+        if self._gone.pop(node, None) is not None:
+            self.remove(node, "its coordinator is gone")
+
+    def remove(self, node: str, why: str) -> None:
+        """A node is no member and no observer any more; `why` is for the log."""
+        hub = self._hub
+        self.awaited.discard(node)
+        ref = self._watched.pop(node, None)
+        if ref is not None:
+            self._nodes.pop(ref, None)
+        hub.observers.discard(node)
+        self._exchange.forget(node)
+        if hub.members.pop(node, None) is not None:
+            log.info("hub %s: %s is no member any more: %s", hub.hub_id, node, why)
+            changes = hub.registry.drop_member(node)
+            self._events.members_changed()
+            self._events.changed(changes)
+        self._events.check_joined()
