@@ -11,6 +11,7 @@ from collections import deque
 from typing import Any, Final
 
 from processhub.hub.backoff import Backoff
+from processhub.hub.collector import Paused
 from processhub.hub.copies import BROKEN, RUNNING_, STARTING_, STOPPING, Child, Starting, Stopping
 from processhub.hub.hub import Hub
 from processhub.hub.messages import LEAVE, StartChildren, StartReply, StopChildren
@@ -111,6 +112,18 @@ class DistributedSupervisor(GenServer):
             hub.runtime.spawn(self._start_when_joined, (request, from_), {})
             return NoReply()
         starting = Starting(from_, hub.placement, self._started)
+        with Paused():
+            jobs = self._take_in(request, starting)
+        if jobs:
+            starting.timer = send_after(self.me.pid, ("deadline", starting), request.timeout)
+        for job in jobs:
+            self.starts.put(job)
+        self._finish_if_done(starting)
+        return NoReply()
+
+    def _take_in(self, request: StartChildren, starting: Starting) -> list[Job]:
+        """The jobs of a request; what may not start here goes into its answer."""
+        hub = self.hub
         jobs = []
         for child_id, template, args, metadata, placement in request.rows:
             record = SpecRecord(request.templates[template], args)
@@ -122,12 +135,7 @@ class DistributedSupervisor(GenServer):
             job = Job(child_id, record, starting.ended)
             starting.jobs[child_id] = child.job = job
             jobs.append(job)
-        if jobs:
-            starting.timer = send_after(self.me.pid, ("deadline", starting), request.timeout)
-        for job in jobs:
-            self.starts.put(job)
-        self._finish_if_done(starting)
-        return NoReply()
+        return jobs
 
     def _start_when_joined(self, request: StartChildren, from_: From) -> None:
         """A hub that joins starts nothing yet: the request waits, and comes again."""

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator
 from typing import Any, Final
 
+from processhub.hub.collector import Paused
 from processhub.hub.hub import Hub
 from processhub.hub.messages import BatchMessage, VectorMessage
 from processhub.registry import Changes, MalformedBatch, RegistryVector, decode
@@ -51,7 +52,8 @@ class Exchange:
         """Operations arrive. Malformed ones are dropped; what they lack is asked for."""
         hub = self.hub
         try:
-            changes = hub.registry.apply(decode(hub.codec.open(message.batch)), hub.now_ms())
+            with Paused():
+                changes = hub.registry.apply(decode(hub.codec.open(message.batch)), hub.now_ms())
         except MalformedBatch as error:
             log.error("hub %s: a malformed batch from %s was dropped: %s", hub.hub_id, message.node, error)
             return None

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from processhub.hub.collector import Paused
 from processhub.hub.errors import AlreadyStarted, NoChildren, Partitioned
 from processhub.hub.future import Future
 from processhub.hub.hub import Hub
@@ -49,7 +50,8 @@ def start_children(hub: Hub, given: Iterable[Any], options: StartOptions) -> Fut
         raise NoChildren()
     if hub.partitioned:
         raise Partitioned(hub.hub_id)
-    records = hub.specs.encode_all(specs)
+    with Paused():
+        records = hub.specs.encode_all(specs)
     existing = [child_id for child_id in records if child_id in hub.registry.children]
     if existing and options.check_existing:
         raise AlreadyStarted(existing)

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from processhub.hub.collector import Paused
 from processhub.hub.errors import NoChildren
 from processhub.hub.future import Future
 from processhub.hub.hub import Hub
@@ -60,7 +61,9 @@ def stop_copies(hub: Hub, ids: list[str], timeout: float) -> StopResult:
     stopped: dict[str, list[str]] = {}
     requests: list[tuple[str, StopChildren]] = []
     for piece in pieces(ids):
-        requests += _no_longer_desired(hub, piece, stopped, errors)
+        with Paused():
+            requests += _no_longer_desired(hub, piece, stopped, errors)
+        hub.publish()
         give_way(me)
     for node, request, answer in ask_all(hub, requests, timeout):
         if isinstance(answer, list):
@@ -75,7 +78,7 @@ def stop_copies(hub: Hub, ids: list[str], timeout: float) -> StopResult:
 def _no_longer_desired(
     hub: Hub, ids: Iterable[str], stopped: dict[str, list[str]], errors: list[StopFailure]
 ) -> list[tuple[str, StopChildren]]:
-    """Take children out of Desired and tell everybody. Returns what to ask of those that hold copies."""
+    """Take children out of Desired. Returns what to ask of those that hold copies."""
     registry = hub.registry
     groups: dict[str, list[str]] = {}
     now = hub.now_ms()
@@ -88,5 +91,4 @@ def _no_longer_desired(
             groups.setdefault(node, []).append(child_id)
         registry.remove(child_id, now)
         hub.index.discard(child_id)
-    hub.publish()
     return [(node, StopChildren(groups[node])) for node in sorted(groups)]

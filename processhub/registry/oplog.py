@@ -35,11 +35,12 @@ class OpLog:
         self._trim()
 
     def _trim(self) -> None:
-        while len(self._ops) > self._limit:
-            op = self._ops.popleft()
+        ops, floor = self._ops, self._floor
+        for _ in range(len(ops) - self._limit):
+            node, incarnation, at = ops.popleft()[:3]
             # An op from before a `skip` must not lower the floor again.
-            if op.sequence > self._floor.get((op.node, op.incarnation), 0):
-                self._floor[op.node, op.incarnation] = op.sequence
+            if at > floor.get((node, incarnation), 0):
+                floor[node, incarnation] = at
 
     def skip(self, before: Vector, after: Vector) -> None:
         """The map took operations over without the log: what it holds of those actors leads up to no later ones."""
