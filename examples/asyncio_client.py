@@ -48,7 +48,7 @@ class NodeThread:
         await asyncio.to_thread(self._thread.join)
 
     def _run(self) -> None:
-        # The first use of the library decides in which thread the node lives.
+        process.claim_thread()  # else the node would belong to the main thread, which is asyncio's
         self._over = gevent.event.Event()
         ProcessHub.start_link(ProcessHub("shop"))
         self._ready.set_result(gevent.get_hub().loop)

@@ -19,9 +19,9 @@ from supervisor.directives import From, StopRequest
 from supervisor.errors import CallTimeout, NoProcess, ProcessExit
 from supervisor.native import Answer, get_ident
 from supervisor.pids import Pid
-from supervisor.processes import Via, die_here, new_wait
+from supervisor.processes import Via, die_here, new_wait, tell_trace
 from supervisor.reasons import KILLED
-from supervisor.records import CALL, IDLE, QUEUED, RUNNING, SYSTEM, Process
+from supervisor.records import CALL, DEAD, IDLE, QUEUED, RUNNING, SYSTEM, TRACED, Process
 from supervisor.runtime import Runtime, current_process, current_runtime
 from supervisor.waits import FAILED, PENDING, REPLIED, Wait
 
@@ -89,7 +89,7 @@ def call_local(me: Process, target: Process, request: Any, timeout: float | None
     if wait.state == REPLIED and me.status == RUNNING:
         return wait.value
     die_here(me, KILLED)  # it was killed before the reply came: nothing of it may run on
-    return _failed_call(wait, request)
+    return wait.value if wait.state == REPLIED else _failed_call(wait, request)
 
 
 def _call_queued(me: Process, target: Process, entry: Any, wait: Wait) -> None:
@@ -127,6 +127,8 @@ def call_any(server: Any, request: Any, timeout: float | None, caller: Process |
     me = caller or current_process()
     if not isinstance(server, Pid) and hasattr(server, "resolve"):
         return _call_via(me, server, request, timeout)
+    if me.status == TRACED:
+        tell_trace(me, CALL, request, server)
     if runtime.is_remote(server):
         return _call_remote(me, server, request, timeout)
     target = runtime.find(server)
@@ -141,11 +143,14 @@ def _call_via(me: Process, via: Via, request: Any, timeout: float | None) -> Any
     clock = me.runtime.clock
     deadline = None if timeout is None else clock.now() + timeout
     gone: Pid | None = None
+
+    def remaining() -> float | None:
+        return None if deadline is None else max(0.0, deadline - clock.now())
+
     while True:
-        remaining = None if deadline is None else max(0.0, deadline - clock.now())
-        pid = via.resolve(remaining, gone)
+        pid = via.resolve(remaining(), gone)
         try:
-            return call_any(pid, request, remaining, me)
+            return call_any(pid, request, remaining(), me)  # anew: the name may have been long in coming
         except NoProcess:
             gone = pid
 
@@ -246,7 +251,10 @@ def stop_server(server: Any, reason: Any, timeout: float | None) -> None:
 def reply(from_: From, value: Any) -> None:
     """Answer a call; see `GenServer.reply`."""
     ref = from_[1]
-    runtime = current_runtime()
+    me = getattr(getcurrent(), "otp_process", None)
+    runtime = me.runtime if me is not None and me.status != DEAD else current_runtime()
+    if me is not None and me.status == TRACED:
+        me.behaviour.replies(me, from_, value)
     if ref.home is runtime.home or ref.home.same_as(runtime.home):
         wait = ref if isinstance(ref, Wait) else runtime.armed_wait(ref)
         if isinstance(wait, Wait):

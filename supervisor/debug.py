@@ -20,8 +20,12 @@ from typing import Any
 from supervisor.calls import run_inside
 from supervisor.debugged import Counts, Debugged, Sink, TraceEvent, log
 from supervisor.dumps import dump, dump_on_signal
+from supervisor.errors import NoProcess
+from supervisor.infos import info
 from supervisor.pids import Pid
+from supervisor.processes import Via
 from supervisor.records import Process
+from supervisor.reports import formatted_state
 from supervisor.runtime import current_runtime
 
 __all__ = [
@@ -29,6 +33,7 @@ __all__ = [
     "dump",
     "dump_on_signal",
     "get_state",
+    "get_status",
     "replace_state",
     "resume",
     "statistics",
@@ -43,6 +48,20 @@ def get_state(server: Any, timeout: float | None = 5.0) -> Any:
     Messages that wait have not been handled yet. To see what they make of it, call the server first.
     """
     return _inside(server, _state_of, timeout)
+
+
+def get_status(server: Any, timeout: float | None = 5.0) -> dict[str, Any]:
+    """What a server is and how it stands, for people: a dict with
+
+        pid, names, label, parent, server, links, trap_exit, queue_length    as in `process.info`
+        suspended, traced, counted    whether `suspend`, `trace` and `statistics` are on
+        state                         what its `format_status(None, state)` makes of the state
+        postponed, timeouts           of a GenStatem: how many events are postponed; the types of timeouts that run
+
+    Where format_status fails, the state is a text that says so.
+    """
+    status: dict[str, Any] = _inside(server, _status_of, timeout)
+    return status
 
 
 def replace_state(server: Any, fn: Callable[[Any], Any], timeout: float | None = 5.0) -> Any:
@@ -71,11 +90,11 @@ def statistics(server: Any, flag: str = "get", timeout: float | None = 5.0) -> d
     """Count what a server does: "on" begins anew, "off" ends it, "get" returns the counts, None while off.
 
         start_time, current_time     seconds since the epoch
-        messages_in, messages_out    users' messages that it handled; replies that handle_call returned
+        messages_in, messages_out    users' messages that it handled; what `trace` shows as "out"
         reductions                   everything that it handled: system messages and handle_continue, too
         queue_length                 messages that wait now
 
-    Replies by `GenServer.reply` are not counted. ValueError for another flag.
+    ValueError for another flag.
     """
     if flag not in ("on", "off", "get"):
         raise ValueError(f"statistics takes 'on', 'off' or 'get'; got {flag!r:.80}")
@@ -84,11 +103,16 @@ def statistics(server: Any, flag: str = "get", timeout: float | None = 5.0) -> d
 
 
 def trace(server: Any, on_or_sink: bool | Sink | None = True, timeout: float | None = 5.0) -> None:
-    """Show the messages of a server as they pass: in when they are handled, out when handle_call returns a reply.
+    """Show the messages of a server as they pass: in when they are handled, out when they are sent.
+
+    Out go the replies to its calls, be they returned by handle_call or given by `GenServer.reply` in whatever process
+    later on, and what the server itself sends, casts and calls. Exit signals, and what greenlets or processes that it
+    started send, are not seen.
 
     on_or_sink: True logs them (logger `supervisor.debug`, level INFO); a callable gets each `TraceEvent`; False or None
-    ends it. The callable runs in the server and must not call it; when it raises, the trace ends and the server goes
-    on. A later trace takes the place of an earlier one. Replies by `GenServer.reply` are not seen.
+    ends it. The callable runs in the server, or in the process that replies in its stead, and must not call it. What it
+    sends itself is not shown. When it raises, the trace ends and the server goes on. A later trace takes the place of
+    an earlier one. Calls that were handled before the trace began are answered unseen.
     """
     if not (callable(on_or_sink) or on_or_sink in (True, False, None)):
         raise TypeError(f"trace takes True, False or a callable; got {on_or_sink!r:.80}")
@@ -101,7 +125,7 @@ def trace(server: Any, on_or_sink: bool | Sink | None = True, timeout: float | N
 
 def _inside(server: Any, fn: Callable[[Process], Any], timeout: float | None) -> Any:
     if not isinstance(server, Pid) and hasattr(server, "resolve"):
-        server = server.resolve(timeout)
+        return _inside_via(server, fn, timeout)
     runtime = current_runtime()
     if runtime.is_remote(server):
         raise ValueError(f"{server!r:.200} belongs to another node; debug works on its own node: use Node.spawn")
@@ -111,8 +135,40 @@ def _inside(server: Any, fn: Callable[[Process], Any], timeout: float | None) ->
     return run_inside(server, fn, timeout)
 
 
+def _inside_via(via: Via, fn: Callable[[Process], Any], timeout: float | None) -> Any:
+    """In whoever is behind the name; as in a call, the successor of one that was dead already is asked."""
+    clock = current_runtime().clock
+    deadline = None if timeout is None else clock.now() + timeout
+    gone: Pid | None = None
+
+    def remaining() -> float | None:
+        return None if deadline is None else max(0.0, deadline - clock.now())
+
+    while True:
+        pid = via.resolve(remaining(), gone)
+        try:
+            return _inside(pid, fn, remaining())
+        except NoProcess:
+            gone = pid
+
+
 def _state_of(process: Process) -> Any:
     return process.server.state
+
+
+_OF_INFO = ("pid", "names", "label", "parent", "server", "links", "trap_exit", "queue_length")
+
+
+def _status_of(process: Process) -> dict[str, Any]:
+    behaviour = process.behaviour if isinstance(process.behaviour, Debugged) else None
+    return {
+        **{item: info(process.pid, item) for item in _OF_INFO},
+        "suspended": behaviour is not None and behaviour.suspended,
+        "traced": behaviour is not None and behaviour.sink is not None,
+        "counted": behaviour is not None and behaviour.counts is not None,
+        "state": formatted_state(process, None),
+        **process.server._more_status(),
+    }
 
 
 def _replace_state(fn: Callable[[Any], Any], process: Process) -> Any:

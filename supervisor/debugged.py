@@ -11,15 +11,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from greenlet import getcurrent, greenlet
+
 import supervisor.signals as signals
 from supervisor.clock import Timer
 from supervisor.directives import From, StopRequest
-from supervisor.pids import Pid
-from supervisor.records import CALL, CONTINUE, DEAD, IDLE, INFO, QUEUED, SYSTEM, Process
+from supervisor.distribution import RemoteWait
+from supervisor.pids import Pid, Ref
+from supervisor.records import CALL, CONTINUE, DEAD, IDLE, INFO, QUEUED, RUNNING, SYSTEM, TRACED, Process
 from supervisor.reports import KINDS
 from supervisor.shortened import shortened
 from supervisor.turns import BEHAVIOUR, GenServerBehaviour
-from supervisor.waits import Wait
+from supervisor.waits import PENDING, Wait
 
 log = logging.getLogger("supervisor.debug")
 
@@ -30,9 +33,10 @@ REPLY: Final = "reply"
 class TraceEvent:
     """A message of a traced server, as it passes.
 
-    direction: "in" when its handler is about to run, "out" for the reply that handle_call has returned. kind: "call",
-    "cast", "info" or "continue"; "reply" on the way out. other: who called; None where the sender is not known.
-    at: seconds of the node's clock.
+    direction: "in" when its handler is about to run, "out" for what the server sends: replies to its calls, whoever
+    gives them, and messages, casts and calls of its own. kind: "call", "cast", "info" (`process.send`), "continue" or
+    "reply". other: who called, or to whom it goes (a pid, or the name that was used); None where the sender is not
+    known. at: seconds of the node's clock.
     """
 
     direction: str
@@ -40,7 +44,7 @@ class TraceEvent:
     label: str
     kind: str
     message: Any
-    other: Pid | None
+    other: Any
     at: float
 
     def __str__(self) -> str:
@@ -76,6 +80,7 @@ class Debugged(GenServerBehaviour):
         self.sink: Sink | None = None
         self.counts: Counts | None = None
         self._unsorted = False
+        self._teller: greenlet | None = None  # who runs the sink: what this one sends is no message of the server
         self._timeout: float | None = None
         self._answering = False
 
@@ -154,7 +159,11 @@ class Debugged(GenServerBehaviour):
         if self.suspended and for_users:
             self.held.append(entry)
             return None
-        self._answering = for_users and entry[0] == CALL
+        watched = for_users and (self.sink is not None or self.counts is not None)
+        process.status = TRACED if watched else RUNNING
+        self._answering = watched and entry[0] == CALL
+        if self._answering:
+            _watch_answer(process, *entry[2])
         if self.counts is not None:
             self.counts.reductions += 1
             self.counts.messages_in += for_users and entry[0] != CONTINUE
@@ -164,21 +173,100 @@ class Debugged(GenServerBehaviour):
         return super()._handle(process, entry)
 
     def _answer(self, process: Process, from_: From, value: Any) -> Wait | None:
-        if self._answering and process.status != DEAD:
-            if self.counts is not None:
-                self.counts.messages_out += 1
-            if self.sink is not None:
-                self._tell(process, "out", REPLY, value, from_[0])
+        if self._answering and isinstance(from_[1], Wait):
+            if type(from_[1]) is WatchedWait:
+                from_[1].__class__ = Wait  # type: ignore[assignment]  # the way of all calls: it is answered by a hand-over
+            if process.status != DEAD:
+                self.out(process, REPLY, value, from_[0])
         return super()._answer(process, from_, value)
 
-    def _tell(self, process: Process, direction: str, kind: str, message: Any, other: Pid | None) -> None:
+    # -- what goes out -----------------------------------------------------------------------------------------------
+
+    def sends(self, process: Process, kind: int, message: Any, dest: Any) -> None:
+        """The server sends something, see `records.TRACED`."""
+        if self._teller is not getcurrent():
+            self.out(process, KINDS[kind], message, dest)
+
+    def replies(self, process: Process, from_: From, value: Any) -> None:
+        """The server calls GenServer.reply. Where it is a call of its own, whose answer is watched, that will tell."""
+        if self._teller is not getcurrent() and _watched_server(process, from_[1]) is not process:
+            self.out(process, REPLY, value, from_[0])
+
+    def out(self, process: Process, kind: str, message: Any, other: Any) -> None:
+        """Count and show a message that leaves."""
+        if self.counts is not None:
+            self.counts.messages_out += 1
+        if self.sink is not None:
+            self._tell(process, "out", kind, message, other)
+
+    def _tell(self, process: Process, direction: str, kind: str, message: Any, other: Any) -> None:
         now = process.runtime.clock.now()
         assert self.sink is not None
+        before, self._teller = self._teller, getcurrent()
         try:
             self.sink(TraceEvent(direction, process.pid, str(process.label), kind, message, other, now))
         except Exception:  # as in OTP: a trace function that fails is taken away, and the server goes on
             log.exception("the trace of %r failed and is off now", process)
             self.sink = None
+        finally:
+            self._teller = before
+
+
+class WatchedWait(Wait):
+    """The wait of a caller of a debugged server: it sees the answer, whoever gives it.
+
+    The wait of the call is made one by a change of its class, so that nobody pays for it else. Invariant: while it is
+    PENDING its `value` is the pid of the caller.
+    """
+
+    __slots__ = ()
+
+    def reply(self, value: Any) -> bool:
+        caller = self.value
+        self.__class__ = Wait  # type: ignore[assignment]
+        if self.state == PENDING:
+            _replied(self.target, value, caller)
+        return self.reply(value)
+
+
+class WatchedRemoteWait(RemoteWait):
+    """The same for a caller on another node."""
+
+    __slots__ = ("caller",)
+
+    def __init__(self, ref: Ref, process: Process, caller: Pid) -> None:
+        super().__init__(ref, process)
+        self.caller = caller
+
+    def answered(self, value: Any) -> None:
+        _replied(self.process, value, self.caller)
+
+
+def _watch_answer(process: Process, caller: Pid, ref: Ref) -> None:
+    """See to it that the answer of a call is noticed."""
+    if type(ref) is Wait:
+        if ref.state == PENDING:
+            ref.__class__ = WatchedWait
+            ref.value = caller
+        return
+    peer = process.runtime.peers.get(ref.node)
+    if peer is not None and ref in peer.served:
+        peer.served[ref] = WatchedRemoteWait(ref, process, caller)
+
+
+def _watched_server(process: Process, ref: Ref) -> Process | None:
+    """Who owes the answer, if that is watched."""
+    if isinstance(ref, Wait):
+        return ref.target if type(ref) is WatchedWait else None
+    peer = process.runtime.peers.get(ref.node)
+    remote = peer.served.get(ref) if peer is not None else None
+    return remote.process if type(remote) is WatchedRemoteWait else None
+
+
+def _replied(server: Process, value: Any, caller: Pid) -> None:
+    behaviour = server.behaviour
+    if isinstance(behaviour, Debugged):  # else the trace has ended meanwhile
+        behaviour.out(server, REPLY, value, caller)
 
 
 def _for_all_servers(process: Process, entry: Any) -> bool:

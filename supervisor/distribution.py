@@ -76,6 +76,9 @@ class RemoteWait(Ref):
         runtime.peer(self.node).served.pop(self, None)
         _pass_on(runtime, self.node, (FAIL, self), reason)
 
+    def answered(self, value: Any) -> None:
+        """The answer is on its way. For `supervisor.debugged`, which takes note."""
+
 
 class RemoteTarget:
     """The owner of an answer on another node, as a `Wait.target`."""
@@ -114,7 +117,9 @@ def reply(runtime: Runtime, ref: Ref, value: Any) -> None:
     """Send an answer to the node of `ref`. Raises EncodeError where it cannot be sent; the call is still open then."""
     node = ref.home.name
     runtime.transmit(node, (REPLY, ref, value))
-    _close(runtime, node, ref)
+    remote = _close(runtime, node, ref)
+    if remote is not None:
+        remote.answered(value)
 
 
 def refuse(runtime: Runtime, ref: Ref, error: EncodeError) -> None:
@@ -123,12 +128,13 @@ def refuse(runtime: Runtime, ref: Ref, error: EncodeError) -> None:
     _close(runtime, ref.node, ref)
 
 
-def _close(runtime: Runtime, node: str, ref: Ref) -> None:
-    """The call from there to a process here is answered."""
+def _close(runtime: Runtime, node: str, ref: Ref) -> RemoteWait | None:
+    """The call from there to a process here is answered. Returns who waited, if anybody did."""
     peer = runtime.peers.get(node)
     remote = peer.served.pop(ref, None) if peer is not None else None
     if remote is not None:
         remote.process.drop_waiter(remote)
+    return remote
 
 
 def link(process: Process, pid: Pid) -> bool:

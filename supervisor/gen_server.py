@@ -86,6 +86,18 @@ class GenServer:
     def terminate(self, reason: Any) -> None:
         """Clean up. Runs when the server stops by itself or crashes, and on exit signals if it traps exits."""
 
+    def format_status(self, reason: Any, state: Any) -> Any:
+        """What crash reports (`reason`: why it ends) and `debug.get_status` (None: it goes on) show as its state.
+
+        The default shows all of it. Return something else to hide secrets or what is too long. Where it raises, nothing
+        of the state is shown.
+        """
+        return state
+
+    def _more_status(self) -> dict[str, Any]:
+        """What else `debug.get_status` is to tell. For our own subclasses."""
+        return {}
+
     def _take_init(self, value: Any) -> Any:
         """`init` returned something that only another kind of server understands: take it and return a result of init.
 

@@ -97,6 +97,17 @@ class GenStatem(GenServer):
         """Handle an event in `state`, where `callback_mode` is "handle_event"."""
         raise NotImplementedError(f"{type(self).__name__} got {event_type!r:.80} but has no handle_event")
 
+    def format_status(self, reason: Any, state: tuple[Any, Any]) -> Any:
+        """As for a GenServer; `state` is the pair (state, data). The default shows both."""
+        return state
+
+    def _more_status(self) -> dict[str, Any]:
+        agenda = self._agenda
+        return {
+            "postponed": len(agenda.postponed) if agenda is not None else 0,
+            "timeouts": list(agenda.running) + list(agenda.due) if agenda is not None else [],
+        }
+
     # -- the server --------------------------------------------------------------------------------------------------
 
     @final

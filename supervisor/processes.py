@@ -8,10 +8,8 @@ makes the greenlet a process. `send` also works from native threads.
 
 from __future__ import annotations
 
-import builtins
 from collections.abc import Callable
-from operator import attrgetter
-from typing import Any, Final, Protocol, overload, runtime_checkable
+from typing import Any
 
 from greenlet import getcurrent
 
@@ -19,30 +17,16 @@ import supervisor.distribution as distribution
 import supervisor.signals as signals
 from supervisor.clock import Timer
 from supervisor.errors import CallTimeout, Exit, NoProcess, ProcessExit, ReceiveTimeout
+from supervisor.infos import as_message
+from supervisor.infos import info as info
 from supervisor.native import get_ident
 from supervisor.pids import Pid, Ref
 from supervisor.reasons import KILL, KILLED, NOPROC
-from supervisor.records import CALL, CAST, DEAD, INFO, Process, parent_of, sorted_ids
+from supervisor.records import DEAD, INFO, TRACED, Process, parent_of
 from supervisor.runtime import Runtime, current_process, current_runtime
+from supervisor.runtime import claim_thread as claim_thread
+from supervisor.vias import Via as Via
 from supervisor.waits import FAILED, Wait
-
-
-@runtime_checkable
-class Via(Protocol):
-    """A name that somebody else resolves: a registry, a hub."""
-
-    def resolve(self, timeout: float | None = 0.0, gone: Pid | None = None) -> Pid:
-        """The pid behind the name. May wait up to `timeout` seconds for one that is expected to come.
-
-        `gone`: a pid that it resolved to and that turned out to be dead; it must not be returned again.
-        Raises NoProcess when there is none, CallTimeout when the expected one did not come in time.
-        """
-        ...
-
-    # One that can also be given to a process (as `name=` of a start, in `process.register`) has besides it
-    #     register(process: Process) -> None
-    # which raises AlreadyRegistered, and lets go of the name when the process ends, see `supervisor.records.Tie`.
-
 
 # -- starting --------------------------------------------------------------------------------------------------------
 
@@ -89,14 +73,16 @@ def send(dest: Any, message: Any) -> None:
 
 def deliver(dest: Any, kind: int, message: Any) -> None:
     """What `send` and `GenServer.cast` share: `kind` is INFO or CAST."""
-    current = getcurrent()
-    runtime: Runtime = current_runtime()
-    if getattr(current, "otp_process", None) is None and get_ident() != runtime.scheduler.thread:
+    me = getattr(getcurrent(), "otp_process", None)
+    runtime: Runtime = me.runtime if me is not None and me.status != DEAD else current_runtime()
+    if me is None and get_ident() != runtime.scheduler.thread:
         _check_name(runtime, dest)
         runtime.scheduler.run_in_loop(_deliver_late, runtime, dest, kind, message)
         return
     if not isinstance(dest, Pid) and hasattr(dest, "resolve"):
         dest = dest.resolve(0.0)
+    if me is not None and me.status == TRACED:
+        tell_trace(me, kind, message, dest)
     if runtime.is_remote(dest):
         node, to = runtime.address(dest)
         op = distribution.SEND if kind == INFO else distribution.CAST_OP
@@ -107,6 +93,12 @@ def deliver(dest: Any, kind: int, message: Any) -> None:
         target.enqueue((kind, message))
     elif not isinstance(dest, Pid):
         raise NoProcess(dest)
+
+
+def tell_trace(me: Process, kind: int, message: Any, dest: Any) -> None:
+    """A process whose status is TRACED sends something: INFO, CAST or CALL."""
+    traced: Any = me.behaviour  # a `supervisor.debugged.Debugged`
+    traced.sends(me, kind, message, dest)
 
 
 def _check_name(runtime: Runtime, dest: Any) -> None:
@@ -154,20 +146,13 @@ def _take_match(me: Process, match: Callable[[Any], object] | None, seen: int) -
     if not mailbox:
         return None, 0
     if match is None:
-        return (_as_message(mailbox.popleft()),), 0
+        return (as_message(mailbox.popleft()),), 0
     for position in range(seen, len(mailbox)):
-        message = _as_message(mailbox[position])
+        message = as_message(mailbox[position])
         if match(message):
             del mailbox[position]
             return (message,), position
     return None, len(mailbox)
-
-
-def _as_message(entry: Any) -> Any:
-    """A plain process gets a cast or a call as a tuple ("cast", request) or ("call", request, from_)."""
-    if entry[0] == INFO:
-        return entry[1]
-    return ("cast" if len(entry) == 2 else "call", *entry[1:])
 
 
 def _wait_for_message(me: Process, deadline: float | None) -> bool:
@@ -298,58 +283,14 @@ def trap_exit(flag: bool) -> bool:
 
 
 def alive(pid: Pid) -> bool:
-    """Whether a local process is alive. Raises ValueError for a pid of another node (monitor it instead)."""
+    """Whether a local process is alive: not if its pid is of an earlier life of this node.
+
+    Raises ValueError for a pid of another node (monitor it instead).
+    """
     runtime = current_runtime()
-    if runtime.is_remote(pid):
+    if runtime.is_remote(pid) and pid.node != runtime.home.name:
         raise ValueError(f"{pid!r} belongs to node {pid.node!r}: alive() only knows local processes; monitor it")
     return runtime.local(pid) is not None
-
-
-@overload
-def info(pid: Pid) -> dict[str, Any] | None: ...
-@overload
-def info(pid: Pid, item: str) -> Any: ...
-def info(pid: Pid, item: str | None = None) -> Any:
-    """What the process table knows of a local process: a dict for people and tests. None for a dead one.
-
-    With `item` only that value, which is cheaper; by our name for it or by Erlang's: "queue_length" or
-    "message_queue_len", "names" or "registered_name", "watched_by" or "monitored_by". ValueError for an unknown one.
-
-        pid, names, label, parent    label: see `set_label`. parent: who started it with a link, or None.
-        status                       "idle" (a server without a message), "queued" or "running" (at work or blocked)
-        queue_length, messages       what waits in the mailbox; casts and calls as `receive` shows them
-        links                        the pids it is linked to, sorted
-        monitors, watched_by         what it watches (pids and names); who watches it
-        trap_exit, server            server: the class of a server process, None for a plain one
-    """
-    process = current_runtime().local(pid)
-    if item is not None:
-        look = _ITEMS.get(_ALIASES.get(item, item))
-        if look is None:
-            raise ValueError(f"info knows no {item!r:.80}; expected one of {', '.join(sorted({*_ITEMS, *_ALIASES}))}")
-        return look(process) if process is not None else None
-    return {name: look(process) for name, look in _ITEMS.items()} if process is not None else None
-
-
-_ITEMS: Final[dict[str, Callable[[Process], Any]]] = {
-    "pid": attrgetter("pid"),
-    "names": lambda process: builtins.list(process.names),
-    "label": attrgetter("label"),
-    "status": lambda process: ("idle", "queued", "running", "dead")[process.status],
-    "queue_length": attrgetter("queue_length"),
-    "messages": lambda process: [_as_message(entry) for entry in process.waiting if entry[0] in (INFO, CAST, CALL)],
-    "links": lambda process: sorted_ids(process.links),
-    "monitors": lambda process: builtins.list((process.monitors or {}).values()),
-    "watched_by": lambda process: builtins.list((process.watchers or {}).values()),
-    "trap_exit": attrgetter("trap_exit"),
-    "parent": attrgetter("parent"),
-    "server": lambda process: type(process.server).__qualname__ if process.server is not None else None,
-}
-_ALIASES: Final = {
-    "message_queue_len": "queue_length",
-    "registered_name": "names",
-    "monitored_by": "watched_by",
-}
 
 
 def set_label(label: Any) -> None:
@@ -371,7 +312,10 @@ def register(name: Any, pid: Pid) -> None:
 
 
 def unregister(name: Any) -> None:
-    """Take a name away. Raises NoProcess when nobody has it."""
+    """Take a name, or a via name that can be taken away, from whoever has it. Raises NoProcess when nobody has it.
+
+    TypeError for a via name that goes with its process only (`ProcessHub.via`).
+    """
     current_runtime().unregister(name)
 
 

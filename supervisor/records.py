@@ -19,6 +19,7 @@ IDLE: Final = 0  # a server with an empty mailbox: it holds no greenlet
 QUEUED: Final = 1  # a server in the ready queue
 RUNNING: Final = 2  # it has a greenlet, at work or blocked; plain processes always do
 DEAD: Final = 3  # not in the process table any more
+TRACED: Final = 4  # RUNNING, and `supervisor.debug` is to see what it sends: all short ways end at `== RUNNING`
 
 # What a mailbox entry is: entries are tuples (kind, ...). Kinds from CONTINUE on go ahead of users' messages.
 INFO: Final = 0  # (INFO, message)
@@ -72,8 +73,8 @@ class Process:
     """A process as the runtime sees it.
 
     Invariants: `status` is DEAD exactly when the table does not hold it. `greenlet` is set exactly while RUNNING or
-    while an orphan of a dead process still runs. Rarely used fields are None until used: an idle server costs this
-    record, its `Pid`, its state and one table entry.
+    TRACED, or while an orphan of a dead process still runs. Rarely used fields are None until used: an idle server
+    costs this record, its `Pid`, its state and one table entry.
     """
 
     __slots__ = (

@@ -230,3 +230,15 @@ class RegistryVia:
     def register(self, process: Process) -> None:
         """Make `process` the owner. Raises AlreadyRegistered, and what `resolve` raises where there is no registry."""
         unique_table(self.registry, "a via name").register(process, self.key, self.value)
+
+    def unregister(self) -> None:
+        """Take the key away from its owner, whoever asks; `Registry.unregister` does so for the caller's own keys only.
+
+        Raises what `resolve` raises.
+        """
+        found = unique_table(self.registry, "a via name")
+        pid = found.owner(self.key)
+        owner = found.runtime.local(pid) if pid is not None else None
+        if owner is None:
+            raise NoProcess(self)
+        found.unregister(owner, self.key)

@@ -94,17 +94,21 @@ def ended(process: Process, reason: Any, what: str, entry: Any) -> None:
         reason=shown_reason(reason),
         crash=crash,
         last_message=shown_entry(entry) if entry is not None else None,
-        state=shown_state(process, reason) if process.server is not None else None,
+        state=shortened(formatted_state(process, reason)) if process.server is not None else None,
     )
     log.error("%s", _text(report, getattr(reason, "traceback", "")), extra={"report": report})
 
 
 def decided(me: Process, child_id: Any, pid: Pid | None, reason: Any, decision: str) -> None:
     """Supervisor `me` saw a child end, or fail to start, for `reason`, and does what `decision` says."""
-    label, shown_id, crash = label_of(me), shortened(child_id, 80), _crash_type(reason)
-    what = f"SUPERVISOR REPORT {label}: a child ended: {crash} -> {decision}"
-    if not me.runtime.flood.lets(("supervisor", label, crash, decision), lambda n: _suppressed(what, n)):
+    label, crash = label_of(me), _crash_type(reason)
+
+    def summary(count: int) -> None:
+        _suppressed(f"SUPERVISOR REPORT {label}: a child ended: {crash} -> {decision}", count)
+
+    if not me.runtime.flood.lets(("supervisor", label, crash, decision), summary):
         return
+    shown_id = shortened(child_id, 80)
     report = Report(
         "supervisor", pid, _shown(me), label, shown_reason(reason), crash, child_id=child_id, decision=decision
     )
@@ -144,6 +148,8 @@ def _shown(process: Process) -> str:
 
 
 def _crash_type(reason: Any) -> str:
+    if type(reason) is str:
+        return reason[:80]
     return reason.type if isinstance(reason, Crash) else shortened(reason, 80)
 
 
@@ -164,20 +170,25 @@ def shown_entry(entry: Any) -> str:
     return f"{kind} {shortened(entry[1])}{caller}"
 
 
-def shown_state(process: Process, reason: Any = None) -> str:
-    """The state of a server, through its `format_status(reason, state)` if it has one; `reason` None: it goes on.
+class _Failed:
+    """Shown instead of a state."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = type(error).__qualname__
+
+    def __repr__(self) -> str:
+        return f"<format_status failed: {self.error}>"
+
+
+def formatted_state(process: Process, reason: Any) -> Any:
+    """The state of a server, through its `format_status(reason, state)`; `reason` None: it goes on.
 
     When that fails nothing of the state is shown: it may have been there to hide something.
     """
-    server = process.server
-    state = getattr(server, "state", None)
-    format_status = getattr(server, "format_status", None)
-    if format_status is not None:
-        try:
-            state = format_status(reason, state)
-        except Exception as error:
-            return f"<format_status failed: {type(error).__qualname__}>"
-    return shortened(state)
+    try:
+        return process.server.format_status(reason, getattr(process.server, "state", None))
+    except Exception as error:
+        return _Failed(error)
 
 
 def _middle_out(text: str) -> str:

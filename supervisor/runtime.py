@@ -1,7 +1,8 @@
 """One node's runtime: the process table, the names, the scheduler and the clock.
 
-A node is an object, not a global. An operating-system process has one default runtime, made on first use; tests put
-many into one operating-system process. Code that runs inside a process finds its runtime through that process.
+A node is an object, not a global. An operating-system process has one default runtime, made on first use in its main
+thread or where `claim_thread` says; tests put many into one operating-system process. Code that runs inside a process
+finds its runtime through that process.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import gevent
-from greenlet import GreenletExit, getcurrent, greenlet
+from greenlet import getcurrent, greenlet
 
 import supervisor.reports as reports
 from supervisor.clock import Clock, LoopClock
@@ -24,10 +25,14 @@ from supervisor.distribution import Peer, Router
 from supervisor.errors import AlreadyRegistered, Exit, ForkError, NoProcess
 from supervisor.native import get_ident
 from supervisor.pids import NodeId, Pid, Ref
-from supervisor.reasons import KILLED, NORMAL, Crash
+from supervisor.plain import PlainGreenlet, Start, end_reason
+from supervisor.plain import interrupt_main as interrupt_main
+from supervisor.plain import reason_of as reason_of
+from supervisor.reasons import KILLED, NORMAL
 from supervisor.records import DEAD, RUNNING, Behaviour, Process
 from supervisor.scheduler import Scheduler
 from supervisor.signals import exit_process
+from supervisor.vias import register_via, unregister_via
 from supervisor.waits import Wait
 
 log = logging.getLogger(__name__)
@@ -56,6 +61,7 @@ class Runtime:
         self.serials = itertools.count(1)
         self._homes: weakref.WeakValueDictionary[tuple[str, int], NodeId] = weakref.WeakValueDictionary()
         self._homes[(self.home.name, self.home.incarnation)] = self.home
+        self.last_parent: tuple[Any] = (None,)  # the links of who was started last, see `signals.link_new`
         self._spare: list[deque[Any]] = []
 
     def __repr__(self) -> str:
@@ -137,7 +143,7 @@ class Runtime:
     def register(self, name: Any, process: Process) -> None:
         """Give `process` a name, which may be a via name. Raises AlreadyRegistered where another one has it."""
         if hasattr(name, "resolve"):
-            _register_via(name, process)
+            register_via(name, process)
             return
         owner = self.names.setdefault(name, process)
         if owner is not process:
@@ -146,7 +152,10 @@ class Runtime:
             process.names = (*process.names, name)
 
     def unregister(self, name: Any) -> None:
-        """Take a name away. Raises NoProcess where nobody has it."""
+        """Take a name, which may be a via name, away. Raises NoProcess where nobody has it."""
+        if hasattr(name, "resolve"):
+            unregister_via(name)
+            return
         process = self.names.pop(name, None)
         if process is None:
             raise NoProcess(name)
@@ -204,7 +213,7 @@ class Runtime:
         process.greenlet = current
         current.otp_process = process  # type: ignore[attr-defined]
         if isinstance(current, gevent.Greenlet):
-            current.rawlink(lambda ended: exit_process(process, _end_reason(ended)))
+            current.rawlink(lambda ended: exit_process(process, end_reason(ended)))
         elif current.parent is not None:
             self._watch_raw(process, current)
         return process
@@ -232,109 +241,65 @@ class Runtime:
         self.scheduler.hub.loop.run_callback(self.scheduler.close)
 
 
-def _register_via(via: Any, process: Process) -> None:
-    """Whoever resolves the name also gives it, and takes it back when the process ends."""
-    register = getattr(via, "register", None)
-    if register is None:
-        raise TypeError(f"{via!r} finds processes, but none can be given this name: it has no register(process)")
-    register(process)
-
-
-class Start:
-    """A plain process that is to begin."""
-
-    __slots__ = ("process",)
-
-    def __init__(self, process: Process) -> None:
-        self.process = process
-
-    def resume(self) -> None:
-        target = self.process.greenlet
-        if self.process.status != DEAD and target is not None and not target.dead:
-            target.switch()
-
-
-class PlainGreenlet(greenlet):
-    """The greenlet of a plain process. Its parent is the event loop, so nothing may escape from it."""
-
-    __slots__ = ("call", "otp_process")
-
-    def __init__(self, hub: Any, process: Process, fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        greenlet.__init__(self, None, hub)
-        self.otp_process = process
-        self.call = (fn, args, kwargs)
-
-    def run(self) -> None:
-        process = self.otp_process
-        fn, args, kwargs = self.call
-        self.call = ()  # type: ignore[assignment]
-        try:
-            fn(*args, **kwargs)
-            reason: Any = NORMAL
-        except BaseException as error:
-            reason = reason_of(error)
-            if isinstance(reason, Crash) and process.status != DEAD:
-                self._report(reason)
-            interrupt_main(process.runtime, error)
-        exit_process(process, reason)
-
-    def _report(self, reason: Crash) -> None:
-        try:
-            reports.ended(self.otp_process, reason, "crashed", None)
-        except BaseException as error:  # a repr of the user's that lets Exit or Ctrl-C escape; the end itself goes on
-            interrupt_main(self.otp_process.runtime, error)
-
-
-def reason_of(error: BaseException) -> Any:
-    """The exit reason of a process whose code let `error` escape."""
-    if isinstance(error, Exit):
-        return error.reason
-    if isinstance(error, GreenletExit):
-        return KILLED
-    if isinstance(error, SystemExit) and error.code in (None, 0):
-        return NORMAL
-    return Crash.from_exception(error)
-
-
-def interrupt_main(runtime: Runtime, error: BaseException) -> None:
-    """Ctrl-C reached whatever ran at that moment; it is meant for the main greenlet."""
-    if isinstance(error, KeyboardInterrupt):
-        runtime.scheduler.hub.handle_system_error(KeyboardInterrupt, error)
-
-
-def _end_reason(ended: gevent.Greenlet[Any, Any]) -> Any:
-    if ended.successful():
-        return NORMAL
-    return reason_of(ended.exception) if ended.exception is not None else KILLED
-
-
 # -- the default runtime ---------------------------------------------------------------------------------------------
 
 _default: Runtime | None = None
 _forked = False
+_main_thread: int = gevent.hub.MAIN_THREAD_IDENT  # type: ignore[attr-defined]
 
 
 def default_runtime() -> Runtime:
-    """The runtime of this operating-system process, made on first use."""
-    global _default
+    """The runtime of this operating-system process, made on first use in the main thread.
+
+    RuntimeError on first use in another thread. Rejected: to let the node live there (whichever thread comes first
+    would get it, a worker of a web server say, and take it along when it ends), and to make it for the main thread from
+    here (that thread may never run an event loop, and calls would hang).
+    """
     if _forked:
         raise ForkError(
             "this is a forked child: the parent's node does not live here. Call Node.start in the child first, "
             "or start the library only after forking"
         )
-    if _default is None:
-        _default = Runtime()
-        _default.scheduler.wake_for_signals()
+    if _default is not None:
+        return _default
+    if get_ident() != _main_thread:
+        raise RuntimeError(
+            "no node runs in this operating-system process yet, and this is not its main thread. Start "
+            "the first process in the main thread, which must run its event loop then; or, if the node is to live in "
+            "this thread, call process.claim_thread() or Node.start here first"
+        )
+    return _new_default()
+
+
+def _new_default() -> Runtime:
+    global _default
+    _default = Runtime()
+    _default.scheduler.wake_for_signals()
     return _default
+
+
+def claim_thread() -> None:
+    """Let the node of this operating-system process live in the calling native thread.
+
+    For programs whose main thread runs something else (asyncio, a window system): call it first thing in a thread that
+    lives as long as the node and gives way to gevent's event loop. Harmless in the thread where the node lives already;
+    RuntimeError where it lives in another one.
+    """
+    process = getattr(getcurrent(), "otp_process", None)
+    runtime = process.runtime if process is not None else _default
+    if _forked:
+        default_runtime()  # raises
+    if runtime is None:
+        _new_default()
+    elif get_ident() != runtime.scheduler.thread:
+        raise RuntimeError("the node of this operating-system process lives in another thread already")
 
 
 def reset_after_fork() -> Runtime:
     """Give a forked child a runtime of its own. Node.start calls it."""
-    global _default, _forked
+    global _forked
     _forked = False
-    _default = Runtime()
-    _default.scheduler.wake_for_signals()
-    return _default
+    return _new_default()
 
 
 def is_forked() -> bool:
@@ -343,7 +308,8 @@ def is_forked() -> bool:
 
 
 def _after_fork_in_child() -> None:
-    global _forked
+    global _forked, _main_thread
+    _main_thread = get_ident()
     if _default is None:
         return
     _forked = True

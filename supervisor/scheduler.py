@@ -32,6 +32,7 @@ _BUDGET_CHUNKS: Final = 16  # chunks before a call goes through the loop whateve
 _BUDGET_SECONDS: Final = 0.002
 _SLICE_SECONDS: Final = 0.002  # how long one drain of the ready queue may hold the loop
 _SLICE_ITEMS: Final = 32  # items before the first look at the clock
+_LOOP: Final = "gevent.libev.corecext"
 _SLICE_ITEMS_AT_MOST: Final = 4096  # a virtual clock stands still during a drain: a count bounds it too
 
 
@@ -41,6 +42,7 @@ class Scheduler:
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
         self.hub = gevent.get_hub()
+        check_loop(self.hub.loop)
         self.thread = get_ident()
         self.budget = _BUDGET_CHUNK
         self.lazy: list[Wait] = []  # waits that began since the loop last polled, see `arm_waits`
@@ -196,7 +198,10 @@ class Scheduler:
         if wait.target is not None:
             wait.target.add_waiter(wait)
         if wait.timeout is not None:
-            wait.timer = self.clock.call_later(wait.timeout, self._expire, wait)
+            try:
+                wait.timer = self.clock.call_later(wait.timeout, self._expire, wait)
+            except TypeError:  # raised where it was given; here it would hit the loop, and the waits behind this one
+                wait.fail(TypeError(f"a timeout must be seconds or None; got {wait.timeout!r:.80}"))
 
     def _expire(self, wait: Wait) -> None:
         if wait.state == PENDING:
@@ -252,6 +257,19 @@ class Scheduler:
     def on_loop_greenlet(self) -> bool:
         """Whether the caller is a callback of the event loop, which must never block."""
         return getcurrent() is self.hub
+
+
+def check_loop(loop: Any) -> None:
+    """Raise RuntimeError for a loop of gevent's other than libev's of C, its default but on Windows.
+
+    libuv has no watchers that run right before it polls: nothing would tell when a wait is to get its timer. With libev
+    by way of cffi a wait that begins in the last callback of a pass ends the loop, and the watchdog is blind (seen).
+    """
+    if not any(cls.__module__ == _LOOP for cls in type(loop).__mro__):
+        raise RuntimeError(
+            f"gevent runs here on {type(loop).__module__}; the runtime needs {_LOOP}, gevent's default but on Windows: "
+            "set the environment variable GEVENT_LOOP to libev-cext, or leave it unset"
+        )
 
 
 def _nothing() -> None:

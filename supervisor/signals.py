@@ -109,7 +109,7 @@ def _tell_waiters(process: Process, reason: Any) -> None:
 
 def _tell_links(process: Process, reason: Any) -> None:
     links, process.links = process.links, ()
-    for pid in sorted_ids(links):
+    for pid in links if len(links) < 2 else sorted_ids(links):
         other = process.runtime.local(pid)
         if other is not None:
             other.links = link_removed(other.links, process.pid)
@@ -194,8 +194,16 @@ def _why_unreachable(process: Process, node: str) -> str:
 
 def link_new(process: Process, new: Process) -> None:
     """Link to a process of this node that was just made and has no links."""
-    process.links = link_added(process.links, new.pid)
-    new.links = (process.pid,)
+    links = process.links
+    if type(links) is set:
+        links.add(new.pid)
+    else:
+        process.links = link_added(links, new.pid)
+    # Siblings share one tuple: an object less for each of a million servers, and for the collector to walk over.
+    shared = process.runtime.last_parent
+    if shared[0] is not process.pid:
+        shared = process.runtime.last_parent = (process.pid,)
+    new.links = shared
 
 
 def unlink(process: Process, pid: Pid) -> None:

@@ -31,7 +31,11 @@ def start_server(
     process = runtime.add(BEHAVIOUR, RUNNING)
     if name is not None:
         _register_first(runtime, name, process)
-    parent = parent_of(process, me)
+    if me.acting_as is None:
+        parent = me
+        process.parent = me.pid
+    else:
+        parent = parent_of(process, me)
     if link:
         signals.link_new(parent, process)
     else:
@@ -69,10 +73,9 @@ def _register_first(runtime: Runtime, name: Any, process: Process) -> None:
         raise
 
 
-def _failed_start(process: Process, parent: Process, wait: Wait) -> StartError:
-    if wait.state == FAILED:
-        error = wait.value
-        return StartError(error.reason if isinstance(error, ProcessExit) else error)
+def _failed_start(process: Process, parent: Process, wait: Wait) -> Exception:
+    if wait.state == FAILED and isinstance(wait.value, ProcessExit):
+        return StartError(wait.value.reason)
     signals.unlink(parent, process.pid)
     signals.send_exit(parent, process.pid, KILL)
-    return StartError(TIMEOUT)
+    return wait.value if wait.state == FAILED else StartError(TIMEOUT)

@@ -12,6 +12,7 @@ import supervisor.reports as reports
 import supervisor.signals as signals
 from supervisor.directives import DIRECTIVES, TIMEOUT, Continue, From, Ignore, NoReply, Reply, Stop, StopRequest
 from supervisor.errors import BadReturn, EncodeError, ProcessExit
+from supervisor.pids import Pid
 from supervisor.reasons import NORMAL, Crash, is_orderly
 from supervisor.records import CALL, CAST, CONTINUE, DEAD, IDLE, INFO, INIT, QUEUED, RUNNING, SYSTEM, Process
 from supervisor.runtime import interrupt_main, reason_of
@@ -48,7 +49,15 @@ class GenServerBehaviour:
         if entry is None:
             return self._work_off(process, None)
         if entry[0] != CALL or process.timer is not None:
-            return self._work_off(process, self._handle(process, entry))
+            if entry[0] == INIT:
+                direct = self._on_init(process, entry[1])
+                if process.mailbox is None and process.status == RUNNING:
+                    process.greenlet = None
+                    process.status = IDLE
+                    return direct
+            else:
+                direct = self._handle(process, entry)
+            return self._work_off(process, direct)
         # The hot path: a call that was handed over, and answered at once.
         from_ = entry[2]
         try:
@@ -210,10 +219,10 @@ class GenServerBehaviour:
     # -- beginning and end -------------------------------------------------------------------------------------------
 
     def _on_init(self, process: Process, start: Start) -> Wait | None:
-        process.label = start.cls.__name__
+        cls = start.cls
+        process.label = cls.__name__
         try:
-            server = start.cls.__new__(start.cls)
-            process.server = server
+            process.server = server = cls.__new__(cls)
             result = server.init(*start.args, **start.kwargs)
             if type(result) not in server._init_results:
                 result = server._take_init(result)
@@ -224,13 +233,21 @@ class GenServerBehaviour:
         if result is None or type(result) is Continue:
             if result is not None:
                 self._continue(process, result.token)
-            return self._answer(process, (process.pid, start.wait), process.pid)
+            return self._started(process, start.wait, process.pid)
         if type(result) is Ignore:
-            direct = self._answer(process, (process.pid, start.wait), None)  # first: the end would fail the wait
+            direct = self._started(process, start.wait, None)  # first: the end would fail the wait
             self._quietly_gone(process, NORMAL)
             return direct
         self._not_started(process, start.wait, result.reason)
         return None
+
+    def _started(self, process: Process, wait: Wait, value: Pid | None) -> Wait | None:
+        """Answer the starter, who is on this node and may have left."""
+        if wait.state != PENDING or process.status == DEAD:
+            return None
+        wait.state = REPLIED
+        wait.value = value
+        return wait
 
     def _not_started(self, process: Process, wait: Wait, reason: Any) -> None:
         """The start failed: the starter gets the reason as an exception, and no exit signal."""

@@ -245,7 +245,7 @@ _PLACE: Final = re.compile(r'^  File "(.*)", line (\d+|\?+) in (.*)$')
 _TURNS: Final = GenServerBehaviour.take_turn.__code__.co_filename
 _OURS: Final = os.path.dirname(_TURNS)
 _SUPERVISOR: Final = frozenset(
-    os.path.join(_OURS, name) for name in ("turns.py", "debugged.py", "workers.py", "runtime.py")
+    os.path.join(_OURS, name) for name in ("turns.py", "debugged.py", "workers.py", "plain.py")
 )
 
 

@@ -31,6 +31,7 @@ from supervisor.records import INFO, Process
 from supervisor.runtime import (
     NO_NODE,
     Runtime,
+    claim_thread,
     current_process,
     current_runtime,
     is_forked,
@@ -330,7 +331,11 @@ class Node:
         In a forked child it gives the child a node of its own. At an interactive prompt it also makes greenlets run
         while the prompt waits for input.
         """
-        runtime = reset_after_fork() if is_forked() else current_runtime()
+        if is_forked():
+            reset_after_fork()
+        else:
+            claim_thread()
+        runtime = current_runtime()
         runtime.check_thread()
         if runtime.node is not None:
             raise NodeError(f"node {runtime.node.name} runs here already; call Node.stop() first")

@@ -94,3 +94,69 @@ def run_as_process(runtime: Runtime, test: Callable[[], object]) -> None:
 
     runtime.spawn(body, (), {})
     done.get(timeout=HANGS)
+
+
+class Scripted(GenServer):
+    """Does what the message says: a callable is called with the server, anything else is returned."""
+
+    def init(self, script: Any = None, events: list[Any] | None = None) -> Any:
+        self.state = events if events is not None else []
+        return script(self) if callable(script) else script
+
+    def handle_call(self, request: Any, from_: Any) -> Any:
+        self.from_ = from_
+        return request(self) if callable(request) else request
+
+    def handle_cast(self, request: Any) -> Any:
+        self.state.append(("cast", request))
+        return request(self) if callable(request) else None
+
+    def handle_info(self, message: Any) -> Any:
+        self.state.append(("info", message))
+        return message(self) if callable(message) else None
+
+    def handle_continue(self, token: Any) -> Any:
+        self.state.append(("continue", token))
+        return token(self) if callable(token) else None
+
+    def terminate(self, reason: Any) -> None:
+        self.state.append(("terminate", reason))
+
+
+def scripted(script: Any = None, **options: Any) -> tuple[Pid, list[Any]]:
+    events: list[Any] = []
+    return Scripted.start(script, events, **options), events
+
+
+def raising(error: BaseException) -> None:
+    raise error
+
+
+class Ether:
+    """The router of a runtime whose other nodes are only thought of: it keeps what is sent.
+
+    sent: (node, op) of everything that went out. away: nodes that are not connected. refuse: raised by the next send.
+    """
+
+    def __init__(self, runtime: Runtime) -> None:
+        self.sent: list[tuple[str, tuple[Any, ...]]] = []
+        self.away: set[str] = set()
+        self.refuse: BaseException | None = None
+        runtime.router = self
+
+    def connected(self, node: str) -> bool:
+        return node not in self.away
+
+    def send(self, node: str, op: tuple[Any, ...]) -> bool:
+        refuse, self.refuse = self.refuse, None
+        if refuse is not None:
+            raise refuse
+        if node in self.away:
+            return False
+        self.sent.append((node, op))
+        return True
+
+    def take(self) -> list[tuple[str, tuple[Any, ...]]]:
+        """What was sent since the last look."""
+        sent, self.sent = self.sent, []
+        return sent

@@ -4,29 +4,23 @@ from __future__ import annotations
 
 import io
 import logging
-import os
-import re
-import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
-import gevent
-import gevent.event
 import pytest
 
 import supervisor.debug as debug
 import supervisor.processes as process
 from supervisor.debugged import Debugged
-from supervisor.errors import CallTimeout, NoProcess, ProcessExit
+from supervisor.errors import CallTimeout, NoProcess, ProcessExit, ReceiveTimeout
 from supervisor.gen_server import TIMEOUT, Continue, From, GenServer, NoReply, Reply, Stop, run_inside
-from supervisor.gen_statem import GenStatem, Keep
+from supervisor.gen_statem import GenericTimeout, GenStatem, Keep, Next, Postpone, ReplyTo, StateTimeout
 from supervisor.pids import NodeId, Pid
+from supervisor.registries import Registry
 from supervisor.runtime import current_process
 from supervisor.supervisors import Supervisor
 from supervisor.turns import BEHAVIOUR
-from tests.supervisor.kit import HANGS, Echo, ManualClock
+from tests.supervisor.kit import Echo, ManualClock
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -98,6 +92,126 @@ def test_get_state_of_a_state_machine_is_its_state_and_data(clock: ManualClock) 
             return Keep()
 
     assert debug.get_state(Door.start()) == ("shut", 7)
+
+
+def test_get_status_shows_the_state_as_format_status_wants_it(clock: ManualClock) -> None:
+    class Secretive(Echo):
+        def format_status(self, reason: Any, state: Any) -> Any:
+            return {**state, "reason": reason, "password": "***"}
+
+    pid = Secretive.start_link({"user": "me", "password": "secret"}, name="secretive")
+    debug.suspend(pid)
+    process.send(pid, "waits")
+    clock.settle()
+    assert debug.get_status(pid) == {
+        "pid": pid,
+        "names": ["secretive"],
+        "label": "Secretive",
+        "parent": process.self(),
+        "server": Secretive.__qualname__,
+        "links": [process.self()],
+        "trap_exit": False,
+        "queue_length": 1,
+        "suspended": True,
+        "traced": False,
+        "counted": False,
+        "state": {"user": "me", "reason": None, "password": "***"},
+    }
+    assert debug.get_state(pid)["password"] == "secret"  # whoever asks for the state itself gets it, as in OTP
+
+
+def test_get_status_of_a_state_machine_tells_what_is_before_it(clock: ManualClock) -> None:
+    class Door(GenStatem):
+        def init(self) -> Any:
+            return Next("shut", {"code": 1234}, [GenericTimeout("lunch", 5.0), StateTimeout(9.0)])
+
+        def shut(self, event_type: Any, content: Any, data: Any) -> Any:
+            return Keep(Postpone())
+
+        def format_status(self, reason: Any, state: Any) -> Any:
+            name, data = state
+            return name, {**data, "code": "***"}
+
+    pid = Door.start()
+    GenStatem.cast(pid, 1)
+    GenStatem.cast(pid, 2)
+    clock.settle()
+    status = debug.get_status(pid)
+    assert status["state"] == ("shut", {"code": "***"})
+    assert (status["postponed"], status["timeouts"]) == (2, [("timeout", "lunch"), "state_timeout"])
+
+
+def test_get_status_hides_the_state_when_format_status_fails(clock: ManualClock) -> None:
+    class Broken(Echo):
+        def format_status(self, reason: Any, state: Any) -> Any:
+            raise KeyError("password")
+
+    pid = Broken.start("secret")
+    assert repr(debug.get_status(pid)["state"]) == "<format_status failed: KeyError>"
+    assert debug.get_state(pid) == "secret"
+
+
+# -- how a server is named -------------------------------------------------------------------------------------------
+
+
+def test_debug_takes_a_via_name_and_the_name_with_its_own_node_as_call_does(clock: ManualClock) -> None:
+    Registry.start_link("registry")
+    pid = Echo.start(7, name=Registry.via("registry", "it"))
+    process.register("plain", pid)
+    for server in (pid, "plain", ("plain", pid.node), Registry.via("registry", "it")):
+        seen: list[Any] = []
+        assert debug.get_state(server) == 7
+        assert debug.get_status(server)["pid"] == pid
+        assert debug.replace_state(server, lambda state: state) == 7
+        debug.statistics(server, "on")
+        debug.trace(server, seen.append)
+        assert GenServer.call(server, 1) == 1
+        assert [event.kind for event in seen] == ["call", "reply"]
+        counts = debug.statistics(server)
+        assert counts is not None
+        assert counts["messages_in"] == 1
+        debug.suspend(server)
+        debug.resume(server)
+        debug.trace(server, False)
+        debug.statistics(server, "off")
+    for nobody in (("nobody", pid.node), Registry.via("registry", "nobody")):
+        with pytest.raises(NoProcess):
+            debug.get_state(nobody)
+
+
+def test_debug_by_a_via_name_asks_the_successor_of_one_that_was_dead_already(clock: ManualClock) -> None:
+    dead, alive = Echo.start("dead"), Echo.start("alive")
+    GenServer.stop(dead)
+
+    class Slow:
+        """Knows late who is dead, as the registry of a cluster may."""
+
+        def resolve(self, timeout: float | None = 0.0, gone: Pid | None = None) -> Pid:
+            asked.append((timeout, gone))
+            process.sleep(1.0)
+            return alive if gone == dead else dead
+
+    asked: list[Any] = []
+    found = in_background(lambda: debug.get_state(Slow(), timeout=5.0))
+    clock.advance(2.0)
+    assert found == ["alive"]
+    assert asked == [(5.0, None), (4.0, dead)]
+
+
+def test_debug_by_a_via_name_has_one_timeout_for_finding_and_looking(clock: ManualClock) -> None:
+    busy = Echo.start()
+    GenServer.cast(busy, lambda: process.sleep(100.0))
+
+    class Slow:
+        def resolve(self, timeout: float | None = 0.0, gone: Pid | None = None) -> Pid:
+            process.sleep(1.5)
+            return busy
+
+    outcome = in_background(lambda: debug.get_state(Slow(), timeout=2.0))
+    clock.advance(1.9)
+    assert outcome == []
+    clock.advance(0.1)
+    assert [type(error) for error in outcome] == [CallTimeout]
 
 
 def test_replace_state_gives_the_server_what_the_function_makes_of_its_state(clock: ManualClock) -> None:
@@ -413,6 +527,186 @@ def test_replies_by_directives_are_traced_too(clock: ManualClock) -> None:
     assert replies == ["reply", "last"]
 
 
+def outgoing(events: list[debug.TraceEvent]) -> list[Any]:
+    return [(event.kind, event.message, event.other) for event in events if event.direction == "out"]
+
+
+class Delayed(Notes):
+    """Answers a call later: when it gets the cast ("answer", value), or through whoever takes `from_` from its list."""
+
+    def handle_call(self, request: Any, from_: From) -> Any:
+        self.state.append(from_)
+        return NoReply()
+
+    def handle_cast(self, request: Any) -> None:
+        GenServer.reply(self.state.pop(), request)
+
+
+def test_replies_that_are_given_later_are_traced_whoever_gives_them(clock: ManualClock) -> None:
+    askers: list[Any] = []
+    seen: list[debug.TraceEvent] = []
+
+    def ask() -> Any:
+        askers.append(process.self())
+        return GenServer.call(pid, "question", 5.0)
+
+    pid = Delayed.start([])
+    debug.trace(pid, seen.append)
+    answers = [in_background(ask) for _ in range(3)]
+    clock.settle()
+    GenServer.cast(pid, "by itself")
+    clock.settle()
+    GenServer.reply(debug.get_state(pid).pop(), "by another process")
+    clock.settle()
+    assert answers == [[], ["by another process"], ["by itself"]]
+    assert outgoing(seen) == [("reply", "by itself", askers[2]), ("reply", "by another process", askers[1])]
+    debug.trace(pid, False)
+    GenServer.reply(debug.get_state(pid).pop(), "after the trace")
+    clock.settle()
+    assert answers[0] == ["after the trace"]
+    assert len(outgoing(seen)) == 2
+
+
+def test_a_late_reply_that_reaches_nobody_is_not_traced_and_harms_nobody(clock: ManualClock) -> None:
+    seen: list[debug.TraceEvent] = []
+    pid = Delayed.start([])
+    debug.trace(pid, seen.append)
+    asked = in_background(lambda: GenServer.call(pid, "question", 1.0))
+    clock.advance(1.0)
+    assert [type(error) for error in asked] == [CallTimeout]
+    GenServer.cast(pid, "too late")
+    clock.settle()
+    assert outgoing(seen) == []
+    assert process.alive(pid)
+
+
+def test_a_caller_of_a_traced_server_that_dies_learns_why(clock: ManualClock) -> None:
+    pid = Delayed.start([])
+    debug.trace(pid, lambda event: None)
+    asked = in_background(lambda: GenServer.call(pid, "question", None))
+    clock.settle()
+    process.exit(pid, "enough")
+    clock.settle()
+    assert [error.reason for error in asked] == ["enough"]
+
+
+def test_replies_of_a_state_machine_are_traced_however_it_gives_them(clock: ManualClock) -> None:
+    class Machine(GenStatem):
+        def init(self) -> Any:
+            return "idle", None
+
+        def idle(self, event_type: Any, content: Any, data: Any) -> Any:
+            if event_type == "cast":
+                return Keep(ReplyTo(data, content), data=None)
+            return Keep(data=event_type[1]) if content == "later" else Keep(ReplyTo(event_type[1], content))
+
+    seen: list[debug.TraceEvent] = []
+    pid = Machine.start()
+    debug.trace(pid, seen.append)
+    assert GenStatem.call(pid, "now") == "now"
+    answer = in_background(lambda: GenStatem.call(pid, "later"))
+    clock.settle()
+    GenStatem.cast(pid, "it is later")
+    clock.settle()
+    assert answer == ["it is later"]
+    assert [event[:2] for event in outgoing(seen)] == [("reply", "now"), ("reply", "it is later")]
+
+
+def test_what_a_traced_server_sends_casts_and_calls_is_traced(clock: ManualClock) -> None:
+    Registry.start_link("registry")
+    other, heard = notes(name=Registry.via("registry", "other"))
+    process.register("other", other)
+    answers: list[Any] = []
+
+    def talk() -> str:
+        process.send(other, 1)
+        process.send("other", 2)
+        process.send(Registry.via("registry", "other"), 3)
+        GenServer.cast(other, 4)
+        GenServer.cast(("other", other.node), 5)
+        answers.append(GenServer.call(other, 6))
+        answers.append(GenServer.call("other", 7))
+        process.sleep(0.5)
+        answers.append(GenServer.call(Registry.via("registry", "other"), 8))
+        with pytest.raises(NoProcess):
+            process.send("nobody", 9)
+        return "done"
+
+    seen: list[debug.TraceEvent] = []
+    pid, _ = notes()
+    assert GenServer.call(pid, ("do", lambda: process.send(other, 0))) is None
+    debug.trace(pid, seen.append)
+    debug.statistics(pid, "on")
+    called = in_background(lambda: GenServer.call(pid, ("do", talk)))
+    clock.advance(1.0)
+    assert called == ["done"]
+    assert answers == [6, 7, 8]
+    sent = [("info", 1, other), ("info", 2, "other"), ("info", 3, other), ("cast", 4, other)]
+    sent += [("cast", 5, ("other", other.node)), ("call", 6, other), ("call", 7, "other"), ("call", 8, other)]
+    assert outgoing(seen)[:-1] == [*sent, ("info", 9, "nobody")]
+    assert outgoing(seen)[-1][:2] == ("reply", "done")
+    counts = debug.statistics(pid)
+    assert counts is not None
+    assert counts["messages_out"] == len(outgoing(seen))
+    debug.trace(pid, False)
+    debug.statistics(pid, "off")
+    GenServer.call(pid, ("do", lambda: process.send(other, 10)))
+    clock.settle()
+    assert len(seen) == 11
+    assert [message for _, message in heard] == [0, 1, 2, 3, 4, 5, 6, 7, 8, 10]
+
+
+def test_a_traced_server_that_answers_the_call_of_another_one_shows_it(clock: ManualClock) -> None:
+    asked = Delayed.start([])
+    seen: list[debug.TraceEvent] = []
+    helper, _ = notes()
+    debug.trace(helper, seen.append)
+    answer = in_background(lambda: GenServer.call(asked, "question"))
+    clock.settle()
+    from_ = debug.get_state(asked).pop()
+    GenServer.call(helper, ("do", lambda: GenServer.reply(from_, "answer")))
+    clock.settle()
+    assert answer == ["answer"]
+    assert outgoing(seen)[0] == ("reply", "answer", from_[0])
+
+
+def test_a_trace_may_send_its_events_to_a_process_and_does_not_see_that(clock: ManualClock) -> None:
+    viewer = process.self()
+    pid, _ = notes()
+    debug.trace(pid, lambda event: process.send(viewer, (event.direction, event.message)))
+    GenServer.call(pid, "question")
+    assert [process.receive(timeout=0) for _ in range(2)] == [("in", "question"), ("out", "question")]
+    with pytest.raises(ReceiveTimeout):
+        process.receive(timeout=0)
+
+
+def test_what_terminate_sends_is_traced_too(clock: ManualClock) -> None:
+    class Polite(Echo):
+        def terminate(self, reason: Any) -> None:
+            process.send(me, ("bye", reason))
+
+    me = process.self()
+    seen: list[debug.TraceEvent] = []
+    pid = Polite.start()
+    debug.trace(pid, seen.append)
+    GenServer.cast(pid, lambda: 1 / 0)
+    clock.settle()
+    assert [event[::2] for event in outgoing(seen)] == [("info", me)]
+
+
+def test_a_traced_server_is_shown_as_running_while_it_works(clock: ManualClock) -> None:
+    out = io.StringIO()
+    pid, _ = notes(name="worker")
+    debug.trace(pid, lambda event: None)
+    in_background(lambda: GenServer.call(pid, ("do", lambda: process.sleep(1.0)), None))
+    clock.settle()
+    assert process.info(pid, "status") == "running"
+    debug.dump(out)
+    assert "'worker' Notes> running\n    handles call ('do'" in out.getvalue()
+    clock.advance(1.0)
+    assert process.info(pid, "status") == "idle"
+
+
 def test_a_trace_goes_to_the_log(clock: ManualClock, caplog: pytest.LogCaptureFixture) -> None:
     pid, _ = notes()
     with caplog.at_level(logging.INFO, "supervisor.debug"):
@@ -472,168 +766,3 @@ def test_a_traced_server_crashes_and_stops_like_any_other(clock: ManualClock) ->
     with pytest.raises(ProcessExit, match="ZeroDivisionError"):
         GenServer.call(pid, lambda: 1 / 0)
     assert not process.alive(pid)
-
-
-# -- dump ------------------------------------------------------------------------------------------------------------
-
-
-def dumped() -> str:
-    out = io.StringIO()
-    debug.dump(out)
-    return out.getvalue()
-
-
-def block_of(text: str, name: str) -> str:
-    """What the dump says of the process with that name."""
-    (found,) = [
-        block for block in re.split(r"^(?=<Process )", text, flags=re.MULTILINE) if f"'{name}'" in block.splitlines()[0]
-    ]
-    return found
-
-
-def asks(name: str) -> Any:
-    """What a process runs that waits for the answer of another one."""
-    return lambda: GenServer.call(name, lambda: process.sleep(50.0), 20.0)
-
-
-def waits_for_a_message() -> None:
-    process.receive(timeout=9.0)
-
-
-def test_a_dump_shows_every_process_with_what_it_handles_and_waits_for(clock: ManualClock) -> None:
-    Echo.start(name="idle")
-    Echo.start(name="sleeper")
-    asker = process.spawn(asks("sleeper"))
-    process.register("asker", asker)
-    process.register("receiver", process.spawn(waits_for_a_message))
-    clock.advance(1.0)
-    process.send("sleeper", "waits")
-    process.register("unborn", process.spawn(waits_for_a_message))
-    text = dumped()
-    assert "6 processes" in text.splitlines()[0]
-    assert "Echo> idle" in block_of(text, "idle")
-    sleeper = block_of(text, "sleeper")
-    assert "running, 1 messages wait" in sleeper
-    assert "handles call <function" in sleeper
-    assert "in Echo.handle_call (" in sleeper
-    assert "waits for time to pass (49 s of 50 s left)" in sleeper
-    assert "return lambda: GenServer.call(name, lambda: process.sleep(50.0), 20.0)" in sleeper
-    assert "'sleeper' Echo> (19 s of 20 s left)" in block_of(text, "asker")
-    assert "waits for a message (8 s of 9 s left)" in block_of(text, "receiver")
-    assert "waits for its turn" in block_of(text, "unborn")
-    assert "waits for nothing: it runs" in text  # this test
-    for pid in (asker, process.whereis("receiver"), process.whereis("unborn")):
-        process.exit(pid, "kill")  # type: ignore[arg-type]
-
-
-def test_a_dump_shows_suspended_servers_and_orphans(clock: ManualClock) -> None:
-    def stubborn() -> None:
-        try:
-            process.sleep(100.0)
-        finally:
-            gate.wait()
-
-    gate = gevent.event.Event()
-    debug.suspend(Echo.start(name="held"))
-    pid = process.spawn(stubborn)
-    clock.settle()
-    process.exit(pid, "kill")
-    clock.settle()
-    text = dumped()
-    assert "idle, suspended" in block_of(text, "held")
-    assert "1 orphans" in text.splitlines()[0]
-    assert "orphan\n" in text
-    assert "gate.wait()" in text
-    gate.set()
-    clock.settle()
-    assert "0 orphans" in dumped().splitlines()[0]
-
-
-def test_a_dump_survives_values_that_cannot_be_shown(clock: ManualClock) -> None:
-    class Nasty:
-        def __repr__(self) -> str:
-            raise ValueError("no")
-
-        def __call__(self) -> None:
-            process.sleep(10.0)
-
-    pid = Echo.start()
-    GenServer.cast(pid, Nasty())
-    clock.settle()
-    assert "handles cast <Nasty whose repr failed: ValueError> in Echo.handle_cast" in dumped()
-
-
-def test_a_dump_in_a_native_thread_shows_the_same(clock: ManualClock) -> None:
-    Echo.start(name="idle")
-    runtime = current_process().runtime
-    out = io.StringIO()
-    gevent.get_hub().threadpool.apply(debug.dump, (out, runtime))
-    assert "Echo> idle" in block_of(out.getvalue(), "idle")
-
-
-SIGNALLED = """
-import os, signal, sys, time
-import gevent
-import gevent.event
-import supervisor.debug as debug, supervisor.processes as process
-from supervisor.gen_server import GenServer
-
-class Spinner(GenServer):
-    def handle_cast(self, request):
-        print("spinning", flush=True)
-        while not self.state:
-            pass
-
-state = []
-def on_other_signal(signum, frame):
-    state.append(1)
-signal.signal(signal.SIGUSR1, on_other_signal)
-debug.dump_on_signal()
-pid = Spinner.start(state, name="the spinner")
-process.spawn(print, "idle", flush=True)  # runs once this process waits
-if sys.argv[1] == "idle":
-    process.receive(timeout=600.0)
-GenServer.cast(pid, "spin")
-GenServer.stop(pid)
-"""
-
-
-@pytest.mark.parametrize("how", ["idle", "spinning"])
-def test_a_signal_makes_a_node_dump_its_processes_also_while_a_handler_holds_the_loop(how: str) -> None:
-    child = subprocess.Popen(
-        [sys.executable, "-c", SIGNALLED, how],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert child.stdout is not None
-        assert child.stderr is not None
-        while child.stdout.readline().strip() != how:
-            assert child.poll() is None, child.stderr.read()
-        child.send_signal(signal.SIGUSR2)
-        wanted = "waits for a message" if how == "idle" else "handles cast 'spin' in Spinner.handle_cast"
-        lines = [""]
-        while not all(any(text in line for line in lines) for text in (wanted, "'the spinner' Spinner>")):
-            lines.append(child.stderr.readline())
-            assert lines[-1], "".join(lines)
-        assert "=== node nonode@nohost" in lines[1]
-        if how == "spinning":
-            child.send_signal(signal.SIGUSR1)
-            assert child.wait(HANGS) == 0
-    finally:
-        child.kill()
-        child.communicate()
-
-
-def test_the_former_handler_of_the_signal_can_be_put_back(clock: ManualClock) -> None:
-    former = signal.getsignal(signal.SIGUSR2)
-    out = io.StringIO()
-    undo = debug.dump_on_signal(file=out)
-    os.kill(os.getpid(), signal.SIGUSR2)
-    clock.settle()
-    assert "=== node" in out.getvalue()
-    undo()
-    assert signal.getsignal(signal.SIGUSR2) == former

@@ -430,6 +430,21 @@ def test_the_crash_report_shows_the_event_the_state_and_the_data(
     assert "('one', 'some data')" in caplog.text
 
 
+def test_a_machine_decides_by_format_status_what_is_shown_of_its_state_and_data(
+    clock: ManualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Secretive(Script):
+        def format_status(self, reason: Any, state: tuple[Any, Any]) -> Any:
+            name, data = state
+            return name, {**data, "password": "***"}, reason if reason is None else reason.type
+
+    pid = Secretive.start(Next("one", {"user": "me", "password": "secret"}), [])
+    assert debug.get_status(pid)["state"] == ("one", {"user": "me", "password": "***"}, None)
+    end_of(pid, Do("a", lambda *_: 1 / 0))
+    assert "state: ('one', {'user': 'me', 'password': '***'}, 'ZeroDivisionError')" in caplog.text
+    assert "secret" not in caplog.text
+
+
 # -- misuse ----------------------------------------------------------------------------------------------------------
 
 FORMS = (

@@ -27,6 +27,7 @@ from supervisor.gen_server import GenServer, NoReply
 from supervisor.pids import Pid
 from supervisor.reasons import Crash
 from supervisor.runtime import current_process
+from supervisor.scheduler import check_loop
 from tests.supervisor.kit import Echo, ManualClock
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -755,6 +756,69 @@ def test_receive_link_monitor_and_trap_exit_raise_in_a_native_thread(server: Pid
         in_a_thread(lambda: attempt(server))
 
 
+def in_the_first_thread(code: str) -> str:
+    """What a script prints that runs `code` in a native thread before anybody has used the library."""
+    body = "".join(f"    {line}\n" for line in code.strip().splitlines())
+    script = (
+        "import threading\nimport supervisor.processes as process\nfrom supervisor.gen_server import GenServer\n"
+        f"def use():\n{body}"
+        "thread = threading.Thread(target=use)\nthread.start()\nthread.join()\n"
+        "print('main:', isinstance(process.self().serial, int))\n"
+    )
+    status, output = run_script(script)
+    assert status == 0, output
+    return output
+
+
+USES = ["process.self()", "process.send('x', 1)", "GenServer.call('x', 1)", "GenServer.cast('x', 1)", "process.now()"]
+
+
+@pytest.mark.parametrize("use", [*USES, "GenServer.start(1)", "process.spawn(print)"])
+def test_a_thread_that_comes_first_gets_no_node_but_an_error_and_main_gets_it(use: str) -> None:
+    output = in_the_first_thread(f"try:\n    {use}\nexcept RuntimeError as error:\n    print(error)")
+    assert "not its main thread" in output, output
+    assert "process.claim_thread()" in output, output
+    assert "main: True" in output, output
+
+
+CLAIM = """
+import threading
+import supervisor.processes as process
+from supervisor.gen_server import GenServer
+
+class Echo(GenServer):
+    def handle_call(self, request, from_):
+        return request
+
+def node():
+    process.claim_thread()
+    process.claim_thread()
+    process.register("node", process.self())
+    Echo.start(name="echo")
+    ready.set()
+    print(process.receive(timeout=30))
+
+ready = threading.Event()
+thread = threading.Thread(target=node)
+thread.start()
+ready.wait()
+print(GenServer.call("echo", "called from main"))
+process.send("node", "done")
+thread.join()
+"""
+
+
+def test_a_thread_that_claims_the_node_gets_it_and_main_calls_from_outside() -> None:
+    code, output = run_script(CLAIM)
+    assert (code, output) == (0, "called from main\ndone\n")
+
+
+def test_only_one_thread_can_claim_the_node(server: Pid) -> None:
+    process.claim_thread()  # it is the main one's anyway
+    with pytest.raises(RuntimeError, match="in another thread already"):
+        in_a_thread(process.claim_thread)
+
+
 # -- fork ------------------------------------------------------------------------------------------------------------
 
 FORK = """
@@ -789,6 +853,7 @@ if child == 0:
     attempt("spawn", lambda: process.spawn(print))
     attempt("now", lambda: process.now())
     attempt("alive", lambda: process.alive(pid))
+    attempt("claim", lambda: process.claim_thread())
     reset_after_fork()
     again = Server.start(name="server")
     assert GenServer.call("server", 1) == os.getpid()
@@ -817,7 +882,51 @@ def test_use_after_a_fork_is_refused_in_the_child_and_harmless_in_the_parent(whe
         script += "print(GenServer.call(Forker.start(), 1, 30.0))\n"
     code, output = run_script(script)
     refused = [line for line in output.splitlines() if line.endswith("refused")]
-    assert len(refused) == 10, output
+    assert len(refused) == 11, output
     assert "works after the reset" in output, output
     assert "the parent goes on" in output, output
     assert code == 0, output
+
+
+FORK_IN_A_THREAD = """
+import os
+import threading
+import supervisor.processes as process
+
+def fork():
+    child = os.fork()
+    if child == 0:
+        process.self()
+        os._exit(7)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+
+thread = threading.Thread(target=fork)
+thread.start()
+thread.join()
+"""
+
+
+def test_the_thread_that_forks_is_the_main_thread_of_the_child() -> None:
+    # real time: a real fork of a real process
+    code, output = run_script(FORK_IN_A_THREAD)
+    assert (code, output.splitlines()[-1]) == (0, "7"), output
+
+
+# -- gevent's other loops --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("module", ["gevent.libuv.loop", "gevent.libev.corecffi"])
+def test_gevents_other_loops_are_refused_in_so_many_words(module: str) -> None:
+    loop = type("loop", (), {"__module__": module})()
+    with pytest.raises(RuntimeError, match=f"gevent runs here on {module}; .*GEVENT_LOOP"):
+        check_loop(loop)
+    check_loop(gevent.get_hub().loop)
+
+
+@pytest.mark.parametrize(("loop", "module"), [("libuv", "gevent.libuv.loop"), ("libev-cffi", "gevent.libev.corecffi")])
+def test_the_first_use_on_another_loop_says_what_it_needs(loop: str, module: str) -> None:
+    pytest.importorskip(module, reason="gevent's other loops need cffi", exc_type=ImportError)
+    script = f"import os\nos.environ['GEVENT_LOOP'] = {loop!r}\nimport supervisor.processes as process\nprocess.self()"
+    code, output = run_script(script)
+    assert code != 0
+    assert f"RuntimeError: gevent runs here on {module}; the runtime needs" in output

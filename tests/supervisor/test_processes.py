@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import gevent.event
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,60 +9,17 @@ from hypothesis import strategies as st
 import supervisor.processes as process
 from supervisor.errors import AlreadyRegistered, CallTimeout, Exit, NoProcess, ReceiveTimeout
 from supervisor.gen_server import GenServer
-from supervisor.pids import Pid
+from supervisor.pids import NodeId, Pid
 from supervisor.processes import await_exit, give_way
-from supervisor.reasons import Crash
-from supervisor.runtime import Runtime, current_process, default_runtime
-from supervisor.signals import Down, ExitSignal
+from supervisor.runtime import Runtime, current_process
+from supervisor.signals import ExitSignal
 from tests.supervisor.kit import Echo, ManualClock, Trapper, info, run_as_process
 
 # -- spawn -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_spawned_function_runs_with_its_arguments_when_the_caller_gives_way(clock: ManualClock) -> None:
-    seen: list[Any] = []
-    pid = process.spawn(lambda *args, **kwargs: seen.append((process.self(), args, kwargs)), 1, b=2)
-    assert process.alive(pid)
-    assert not seen
-    clock.settle()
-    assert seen == [(pid, (1,), {"b": 2})]
-    assert not process.alive(pid)
-
-
-@pytest.mark.parametrize(
-    ("end", "reason"),
-    [
-        (lambda: None, "normal"),
-        (lambda: gevent.get_hub().loop.run_callback(int), "normal"),
-        (lambda: raising(SystemExit(0)), "normal"),
-        (lambda: raising(Exit("enough")), "enough"),
-        (lambda: raising(gevent.GreenletExit()), "killed"),
-    ],
-)
-def test_a_plain_process_ends_with_the_reason_of_how_it_returned(clock: ManualClock, end: Any, reason: Any) -> None:
-    pid, ref = process.spawn_monitor(end)
-    assert process.receive(timeout=1) == Down(ref, pid, reason)
-
-
 def raising(error: BaseException) -> None:
     raise error
-
-
-@pytest.mark.parametrize("error", [ValueError("no"), SystemExit(3), gevent.Timeout(1)])
-def test_what_escapes_from_a_plain_process_is_its_crash(clock: ManualClock, error: BaseException) -> None:
-    process.spawn_monitor(raising, error)
-    reason = process.receive(timeout=1).reason
-    assert isinstance(reason, Crash)
-    assert reason.type == type(error).__qualname__
-    assert "raise error" in reason.traceback
-
-
-def test_a_process_that_is_killed_before_it_began_never_runs(clock: ManualClock) -> None:
-    seen: list[int] = []
-    pid = process.spawn(seen.append, 1)
-    process.exit(pid, "kill")
-    clock.settle()
-    assert not seen
 
 
 # -- messages --------------------------------------------------------------------------------------------------------
@@ -290,71 +246,6 @@ def test_a_via_name_is_resolved_by_its_object(clock: ManualClock) -> None:
     assert events == ["hello"]
 
 
-# -- any greenlet ----------------------------------------------------------------------------------------------------
-
-
-def test_any_greenlet_becomes_a_process_and_its_end_is_an_end(clock: ManualClock) -> None:
-    pids: list[Pid] = []
-
-    def stranger() -> None:
-        pids.append(process.self())
-        process.send(me, "hello")
-        raise Exit("enough")
-
-    me = process.self()
-    stranger_greenlet = gevent.spawn(stranger)
-    clock.settle()
-    assert process.receive(timeout=0) == "hello"
-    assert stranger_greenlet.dead
-    ref = process.monitor(pids[0])
-    assert process.receive(timeout=0) == Down(ref, pids[0], "noproc")
-
-
-def test_a_greenlet_that_is_told_to_exit_gets_an_exit_once_and_may_become_another_process(clock: ManualClock) -> None:
-    log: list[Any] = []
-
-    def stranger() -> None:
-        log.append(process.self())
-        try:
-            process.receive()
-        except Exit as error:
-            log.append(error.reason)
-        log.append(process.self())
-        process.sleep(1.0)
-        log.append("slept")
-
-    gevent.spawn(stranger)
-    clock.settle()
-    process.exit(log[0], "boom")
-    clock.advance(2.0)
-    first, reason, second, slept = log
-    assert reason == "boom"
-    assert first != second
-    assert slept == "slept"
-
-
-def test_the_exit_of_a_greenlet_that_runs_before_it_arrives_is_not_lost(clock: ManualClock) -> None:
-    log: list[Any] = []
-    go = gevent.event.Event()
-
-    def stranger() -> None:
-        log.append(process.self())
-        go.wait()
-        try:
-            process.self()
-        except Exit:
-            log.append("exit")
-        log.append(process.self())
-
-    gevent.spawn(stranger)
-    clock.settle()
-    go.set()
-    process.exit(log[0], "boom")
-    clock.settle()
-    assert log[1] == "exit"
-    assert log[2] != log[0]
-
-
 # -- helpers of supervisors ------------------------------------------------------------------------------------------
 
 
@@ -363,6 +254,13 @@ def test_await_exit_returns_the_reason_even_of_the_dead(clock: ManualClock) -> N
     process.spawn(process.exit, pid, "boom")
     assert await_exit(pid, 5.0) == "boom"
     assert await_exit(pid, 5.0) == "noproc"
+
+
+def test_a_pid_of_an_earlier_life_of_this_node_is_not_alive() -> None:
+    me = process.self()
+    assert not process.alive(Pid(NodeId(me.node, me.incarnation + 1), me.serial))
+    with pytest.raises(ValueError, match="belongs to node 'other'"):
+        process.alive(Pid(NodeId("other", 1), 1))
 
 
 def test_await_exit_gives_up_at_its_deadline(clock: ManualClock) -> None:
@@ -383,29 +281,11 @@ def test_give_way_lets_others_run_once_the_share_is_used_up(clock: ManualClock) 
     assert 1 < steps < 2000
 
 
-def test_info_says_what_the_table_knows(clock: ManualClock) -> None:
-    pid = Trapper.start_link([], name="trapper")
-    ref = process.monitor(pid)
-    found = info(pid)
-    assert (found["names"], found["status"], found["server"]) == (["trapper"], "idle", "Trapper")
-    assert (found["links"], found["watched_by"], found["trap_exit"]) == ([process.self()], [process.self()], True)
-    assert found["parent"] == process.self()
-    process.demonitor(ref)
-    process.unlink(pid)
-    process.exit(pid, "kill")
-    assert process.info(pid) is None
-
-
 def test_spawn_link_hears_of_the_end(clock: ManualClock) -> None:
     process.trap_exit(True)
     pid = process.spawn_link(raising, Exit("boom"))
     assert process.receive(timeout=1) == ExitSignal(pid, "boom")
     assert process.trap_exit(False) is True
-
-
-def test_the_default_runtime_is_the_one_of_greenlets_that_no_process_spawned() -> None:
-    pid = process.self()
-    assert default_runtime().local(pid) is not None
 
 
 def test_a_label_is_what_a_process_says_it_is(clock: ManualClock) -> None:
@@ -418,24 +298,6 @@ def test_a_label_is_what_a_process_says_it_is(clock: ManualClock) -> None:
     clock.settle()
     assert process.info(pid, "label") == "reader 7"
     assert repr(current_process().runtime.local(pid)).endswith(" reader 7>")
-
-
-def test_info_gives_one_item_by_our_name_or_erlangs(clock: ManualClock) -> None:
-    pid = process.spawn(process.receive, lambda message: False)
-    process.register("watched", pid)
-    process.monitor(pid)
-    process.send(pid, "waits")
-    GenServer.cast(pid, "too")
-    everything = info(pid)
-    assert all(process.info(pid, name) == value for name, value in everything.items())
-    assert everything["messages"] == ["waits", ("cast", "too")]
-    assert process.info(pid, "message_queue_len") == 2
-    assert process.info(pid, "registered_name") == ["watched"]
-    assert process.info(pid, "monitored_by") == [process.self()]
-    with pytest.raises(ValueError, match=r"info knows no 'heap_size'.*queue_length"):
-        process.info(pid, "heap_size")
-    process.exit(pid, "kill")
-    assert process.info(pid, "label") is None
 
 
 def test_a_name_of_this_node_that_nobody_has_is_unknown_in_every_form(clock: ManualClock) -> None:

@@ -628,6 +628,38 @@ def test_a_via_name_that_only_finds_cannot_be_given(clock: ManualClock) -> None:
     assert len(clock.runtime.table) == before
 
 
+def test_a_via_name_can_be_taken_away_whoever_has_it(clock: ManualClock) -> None:
+    Registry.start_link("reg", listeners=[process.self()])
+    via = Registry.via("reg", "key")
+    pid = Echo.start(name=via)
+    other = Echo.start(name=Registry.via("reg", "other"))
+    process.unregister(via)
+    assert process.whereis(via) is None
+    assert process.alive(pid)
+    process.register(via, other)
+    GenServer.stop(pid)  # it has nothing left to take away
+    assert Registry.lookup("reg", "key") == [(other, None)]
+    assert Registry.keys("reg", other) == ["other", "key"]
+    heard = [process.receive(timeout=0) for _ in range(4)]
+    assert heard[2] == ("unregister", "reg", "key", pid)
+
+
+def test_a_via_name_that_nobody_has_cannot_be_taken_away(clock: ManualClock) -> None:
+    Registry.start_link("reg")
+    for via in (Registry.via("reg", "key"), Registry.via("no registry", "key")):
+        with pytest.raises(NoProcess):
+            process.unregister(via)
+
+
+def test_a_via_name_that_only_finds_cannot_be_taken_away(clock: ManualClock) -> None:
+    class Finder:
+        def resolve(self, timeout: float | None = 0.0, gone: Pid | None = None) -> Pid:
+            return process.self()
+
+    with pytest.raises(TypeError, match=r"no unregister\(\).*end that one"):
+        process.unregister(Finder())
+
+
 def test_a_class_with_a_register_method_is_still_a_plain_name(clock: ManualClock) -> None:
     pid = Registry.start_link(Registry)
     assert process.whereis(Registry) == pid

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict, deque, namedtuple
-from dataclasses import dataclass, field
+from collections import namedtuple
 from typing import Any
 
 import pytest
@@ -14,7 +13,6 @@ from supervisor.errors import Exit, ProcessExit
 from supervisor.gen_server import From, GenServer, Stop
 from supervisor.reasons import Crash
 from supervisor.reports import AT_MOST, Report
-from supervisor.shortened import shortened
 from supervisor.supervisors import Supervisor
 from tests.supervisor.kit import Echo, ManualClock
 
@@ -147,32 +145,6 @@ class Exiting:
         raise Exit("from a repr")
 
 
-class Unlimited:
-    """Whoever looks at all of it never comes to an end."""
-
-    def __init__(self) -> None:
-        self.looked_at = 0
-
-    def __repr__(self) -> str:
-        self.looked_at += 1
-        assert self.looked_at < 100, "looked at far too many"
-        return "x"
-
-
-@dataclass
-class Record:
-    items: list[Any]
-    hidden: str = field(default="secret", repr=False)
-
-
-@dataclass
-class OwnRepr:
-    password: str
-
-    def __repr__(self) -> str:
-        return "OwnRepr(***)"
-
-
 @pytest.mark.parametrize("value", [BadRepr(), [BadRepr()], {"key": BadRepr()}, Exiting(), BadError()])
 def test_a_crash_with_values_that_cannot_be_shown_is_reported_or_at_least_ends_the_process(
     clock: ManualClock, caplog: pytest.LogCaptureFixture, value: Any
@@ -191,68 +163,6 @@ def test_a_crash_with_values_that_cannot_be_shown_is_reported_or_at_least_ends_t
     if not isinstance(value, Exiting):
         (report,) = reports_in(caplog)
         assert report.crash == down.reason.type
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        ([1, "two", None, True, 2.5], "[1, 'two', None, True, 2.5]"),
-        ((1,), "(1,)"),
-        ((), "()"),
-        ({"a": (1, 2)}, "{'a': (1, 2)}"),
-        (set(), "set()"),
-        (frozenset({1}), "frozenset({1})"),
-        (deque([1]), "deque([1])"),
-        (Point(1, 2), "Point(x=1, y=2)"),
-        (Record([1]), "Record(items=[1])"),
-        (OwnRepr("secret"), "OwnRepr(***)"),
-        (Record, repr(Record)),
-        (list(range(100)), "[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, ... (100 in all)]"),
-        ([[[[[[1]]]]]], "[[[[[...]]]]]"),
-        (b"ab", "b'ab'"),
-        ("x" * 1000, repr("x" * 200) + "... (1000 long)"),
-        ([BadRepr(), 1], "[<BadRepr whose repr failed: RuntimeError>, 1]"),
-    ],
-)
-def test_a_value_is_shown_as_repr_does_but_bounded(value: Any, text: str) -> None:
-    assert shortened(value) == text
-
-
-def test_a_giant_number_is_not_written_out() -> None:
-    assert shortened([10**10000, 10**100]) == f"[<int of 33220 bits>, {10**100}]"
-
-
-def test_a_value_that_holds_itself_is_shown() -> None:
-    loop: list[Any] = []
-    loop.append(loop)
-    assert shortened(loop) == "[[[[[...]]]]]"
-
-
-def test_the_text_is_never_longer_than_the_limit() -> None:
-    class Long:
-        def __repr__(self) -> str:
-            return "x" * 10_000
-
-    assert len(shortened(Long())) == 500
-    assert shortened(Long(), 10) == "xxxxxxx..."
-    assert len(shortened([Long()] * 5)) == 500
-
-
-@pytest.mark.parametrize("kind", [list, tuple, deque])
-def test_only_the_beginning_of_a_giant_container_is_looked_at(kind: Any) -> None:
-    assert "x, x, ... (1000000 in all)" in shortened(kind([Unlimited()] * 1_000_000))
-    giant = {n: Unlimited() for n in range(100_000)}
-    assert shortened(giant).endswith("... (100000 in all)}")
-    assert "(1000000 in all)" in shortened(Record([Unlimited()] * 1_000_000))
-
-
-def test_a_subclass_with_a_repr_of_its_own_is_asked() -> None:
-    class Mine(dict[Any, Any]):
-        def __repr__(self) -> str:
-            return "Mine()"
-
-    assert shortened(Mine(a=1)) == "Mine()"
-    assert shortened(OrderedDict(a=1)) == repr(OrderedDict(a=1))
 
 
 def test_a_giant_traceback_and_message_are_cut(clock: ManualClock, caplog: pytest.LogCaptureFixture) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import supervisor.debug as debug
 import supervisor.processes as process
 from processhub.cluster.node import Node
 from processhub.testing import Cluster
@@ -137,6 +138,24 @@ def test_a_late_reply_reaches_nobody(pair: Cluster) -> None:
     there.run(GenServer.reply, from_, "too late")
     pair.run_until(errand.is_over)
     errand.outcome()
+    quietly_empty(pair)
+
+
+def test_a_trace_shows_the_answers_to_calls_from_other_nodes_whoever_gives_them(pair: Cluster) -> None:
+    here, there = pair
+    pid = start(there, Echo, "echo")
+    seen: list[Any] = []
+    there.run(debug.trace, pid, seen.append)
+    assert call(here, pid, "at once") == "at once"
+    errand = here.begin(GenServer.call, pid, "later")
+    pair.advance(0.1)
+    from_ = there.run(debug.get_state, pid).pop()
+    there.run(GenServer.reply, from_, "by another process")
+    pair.run_until(errand.is_over)
+    assert errand.outcome() == "by another process"
+    replies = [event for event in seen if event.direction == "out"]
+    assert [event.message for event in replies] == ["at once", "by another process"]
+    assert replies[1].other == from_[0]
     quietly_empty(pair)
 
 
