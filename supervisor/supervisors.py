@@ -295,7 +295,8 @@ class Supervisor(GenServer):
             return Stop(SHUTDOWN)
         group = [children.by_id[key] for key in restarts.affected(self.spec.strategy, children.by_id, child.spec.id)]
         for other in reversed(group):
-            self._halt(me, other)
+            if other is not child:  # it has ended
+                self._halt(me, other)
         for other in group:
             if other.spec.restart == "temporary":
                 continue  # it was stopped, and is forgotten
