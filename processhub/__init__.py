@@ -30,6 +30,7 @@ from processhub.hub.errors import (
 )
 from processhub.hub.future import Future
 from processhub.hub.results import StartFailure, StartResult, StopFailure, StopResult
+from processhub.strategy.distribution.centralized_load_balancer import CentralizedLoadBalancer
 from processhub.strategy.distribution.consistent_hashing import ConsistentHashing
 from processhub.strategy.migration.cold_swap import ColdSwap
 from processhub.strategy.partition_tolerance.divergence import Divergence
@@ -87,6 +88,7 @@ __all__ = [
     "CallTimeout",
     "CancelTimeout",
     "Cast",
+    "CentralizedLoadBalancer",
     "ChildEntry",
     "ChildError",
     "ChildInfo",

@@ -34,6 +34,7 @@ from processhub.hub.moves import Moves
 from processhub.hub.observing import config_to_wire
 from processhub.hub.touched import Touched
 from processhub.registry import Changes
+from processhub.strategy.distribution.centralized_load_balancer import BALANCER
 from supervisor.gen_server import Continue, From, GenServer
 from supervisor.processes import send_after
 from supervisor.runtime import current_process
@@ -103,7 +104,7 @@ class Coordinator(GenServer):
 
     def handle_call(self, request: Any, from_: From) -> Any:
         if request == STATUS:
-            busy = not self.hub.joined or bool(self._touched or self._scans or self.moves.waiting)
+            busy = not self.hub.joined or bool(self._touched or self._scans or self.moves.is_waiting())
             return (self.hub.registry.digest(), busy, sorted(self.hub.members))
         if request == CONFIG:
             return config_to_wire(self.hub.config)
@@ -145,6 +146,8 @@ class Coordinator(GenServer):
         hub = self.hub
         copies = hub.copies
         old, new = hub.place()
+        if hub.balances:
+            hub.tell(BALANCER, ("members", None))
         affected = None
         if copies == hub.copies:
             affected = hub.config.distribution_strategy.affected(old, new, copies, hub.index)

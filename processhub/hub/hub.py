@@ -18,6 +18,7 @@ from processhub.hub.messages import BatchMessage
 from processhub.hub.specs import SpecCodec
 from processhub.registry import Changes, Registry
 from processhub.strategy.distribution.base import Placement
+from processhub.strategy.distribution.centralized_load_balancer import CentralizedLoadBalancer
 from processhub.strategy.distribution.ring_index import RingIndex
 from supervisor.errors import NoProcess
 from supervisor.gen_server import GenServer
@@ -35,6 +36,8 @@ class Hub:
     """One hub on one node.
 
     members: the nodes whose hubs take part, this one included unless it observes.
+    lives: member -> a number that its hub took when it started there, and keeps: the wall clock in ms. The lowest has
+        the longest uptime. (An incarnation, in `members`, may rise later.)
     joined: whether it has heard all members; before that it owns and starts nothing.
     level: the event queue's; `LOCKED` while members come and go.
     """
@@ -53,6 +56,7 @@ class Hub:
         self.registry = Registry(self.node, incarnation)
         self.index = RingIndex()
         self.members: dict[str, int] = {} if observer else {self.node: incarnation}
+        self.lives: dict[str, int] = dict(self.members)
         self.observers: set[str] = {self.node} if observer else set()
         self.joined = False
         self.partitioned = False
@@ -60,7 +64,7 @@ class Hub:
         self.leaving = False  # the node is about to leave: nothing is started or taken any more
         self.level = 0
         self.initializer: Pid | None = None
-        self.placement: Placement = config.distribution_strategy.place(self.members)
+        self.placement: Placement = config.distribution_strategy.place(self.lives)
         self._waiting: dict[str, list[Wait]] = {}
         self._joining: list[Wait] = []
         self._publishing = False
@@ -90,6 +94,16 @@ class Hub:
         """Who gets what is written here: the other members, and observers."""
         return sorted((self.members.keys() | self.observers) - {self.node})
 
+    def leader(self) -> str | None:
+        """The member whose hub has the longest uptime, the first by name of several; None without members."""
+        lives = self.lives
+        return min(lives, key=lambda node: (lives[node], node), default=None)
+
+    @property
+    def balances(self) -> bool:
+        """Whether children are placed by load, by the leader."""
+        return isinstance(self.config.distribution_strategy, CentralizedLoadBalancer)
+
     def owners(self, child_id: str) -> tuple[str, ...]:
         """The nodes that should run this child, in order."""
         child = self.registry.children.get(child_id)
@@ -102,7 +116,7 @@ class Hub:
 
     def place(self) -> tuple[Placement, Placement]:
         """Compute the placement for the present members. Returns the old one and the new one."""
-        old, self.placement = self.placement, self.config.distribution_strategy.place(self.members)
+        old, self.placement = self.placement, self.config.distribution_strategy.place(self.lives)
         return old, self.placement
 
     def now_ms(self) -> int:

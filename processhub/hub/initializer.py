@@ -6,6 +6,7 @@ import logging
 from random import Random
 from typing import Any, Final
 
+from processhub.hub.balancer import Balancer
 from processhub.hub.config import HubConfig
 from processhub.hub.coordinator import Coordinator
 from processhub.hub.distributed_supervisor import DistributedSupervisor
@@ -16,6 +17,7 @@ from processhub.hub.janitor import Janitor
 from processhub.hub.system_registry import SystemRegistry
 from processhub.hub.task_supervisor import TaskSupervisor
 from processhub.hub.worker_queue import WorkerQueue
+from processhub.strategy.distribution.centralized_load_balancer import BALANCER
 from supervisor.child_spec import ChildSpec
 from supervisor.gen_server import GenServer
 from supervisor.pids import Pid
@@ -32,6 +34,7 @@ _PARTS: Final[tuple[tuple[str, type[GenServer]], ...]] = (
     ("distributed_supervisor", DistributedSupervisor),
     ("task_supervisor", TaskSupervisor),
     ("coordinator", Coordinator),
+    (BALANCER, Balancer),
     ("worker_queue", WorkerQueue),
     ("janitor", Janitor),
 )
@@ -51,7 +54,11 @@ class Initializer(Supervisor):
         hub = make_hub(runtime, config, observer)
         hub.initializer = self_pid()
         return SupervisorSpec(
-            [_part_spec(hub, name, part) for name, part in _PARTS],
+            [
+                _part_spec(hub, name, part)
+                for name, part in _PARTS
+                if name != BALANCER or (hub.balances and not observer)
+            ],
             strategy="one_for_one",
             max_restarts=_MAX_RESTARTS,
             max_seconds=_MAX_SECONDS,

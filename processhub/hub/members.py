@@ -30,7 +30,7 @@ class MemberEvents(Protocol):
     """What the coordinator wants to be told."""
 
     def members_changed(self) -> None:
-        """`hub.members` is another set of nodes."""
+        """`hub.members` is another set of nodes, or of lives of them."""
 
     def changed(self, changes: Changes | None) -> None:
         """The registry changed."""
@@ -94,7 +94,8 @@ class Members:
     def _hello(self, answer: bool) -> HubHello:
         hub = self._hub
         vector = hub.registry.vector().to_wire()
-        return HubHello(hub.node, hub.registry.incarnation, hub.observer, answer, hub.config.digest(), vector)
+        life = hub.lives.get(hub.node, 0)
+        return HubHello(hub.node, hub.registry.incarnation, hub.observer, answer, hub.config.digest(), vector, life)
 
     def on_hello(self, hello: HubHello) -> None:
         """A hub presents itself: it becomes a member or an observer, or is refused."""
@@ -121,10 +122,11 @@ class Members:
         hub = self._hub
         if hello.observer:
             hub.observers.add(hello.node)
-        elif hub.members.get(hello.node) != hello.incarnation:
+        elif hub.members.get(hello.node) != hello.incarnation or hub.lives.get(hello.node) != hello.life:
             log.info("hub %s: %s joins", hub.hub_id, hello.node)
-            is_new = hello.node not in hub.members
+            is_new = hub.lives.get(hello.node) != hello.life
             hub.members[hello.node] = hello.incarnation
+            hub.lives[hello.node] = hello.life
             if is_new:
                 self._events.members_changed()
 
@@ -181,6 +183,7 @@ class Members:
             self._nodes.pop(ref, None)
         hub.observers.discard(node)
         self._exchange.forget(node)
+        hub.lives.pop(node, None)
         if hub.members.pop(node, None) is not None:
             log.info("hub %s: %s is no member any more: %s", hub.hub_id, node, why)
             changes = hub.registry.drop_member(node)

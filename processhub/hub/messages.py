@@ -13,7 +13,8 @@ from processhub.hub.specs import Template
 class HubHello:
     """A coordinator presents its hub. `answer`: it is the reply to a hello, and wants none.
 
-    vector: what it has of the registry, as `RegistryVector.to_wire()`; digest: its options, which all members share.
+    vector: what it has of the registry, as `RegistryVector.to_wire()`; digest: its options, which all members share;
+    life: see `Hub.lives`.
     """
 
     node: str
@@ -22,6 +23,7 @@ class HubHello:
     answer: bool
     digest: Any
     vector: Any
+    life: int
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 import processhub.hub.reconciler as reconciler
+from processhub.hub.choosing import Choosing
 from processhub.hub.hub import Hub
 from processhub.hub.messages import Accept, Offer, Stay, StayRefused
 from processhub.hub.promises import Promises
@@ -29,6 +30,7 @@ class Moves:
         self.hub = hub
         self.waiting: dict[str, float] = {}  # child -> since when this owner waits for somebody else
         self._pending: dict[str, float] = {}  # child -> when we told another node something about it
+        self.choosing = Choosing(hub) if hub.balances else None
         self._promises = Promises()
         self._starts: list[str] = []
         self._stops: list[str] = []
@@ -43,9 +45,12 @@ class Moves:
         hub = self.hub
         registry, own = hub.registry, hub.node
         unknown = bool(registry.unknown(hub.others()))
+        choosing = self.choosing
         now = hub.runtime.clock.now()
         for child_id in child_ids:
             rows = registry.rows(child_id)
+            if choosing is not None and choosing.holds_back(child_id, rows, now):
+                continue
             desired = child_id in registry.children
             owners = hub.owners(child_id) if desired else ()
             if own not in rows:
@@ -114,11 +119,16 @@ class Moves:
             self._stays.setdefault(node, []).append((child_id, own_pid, rows[node].pid, serial))
         self._pending[child_id] = now
 
+    def is_waiting(self) -> bool:
+        """Whether there are children about which this node waits for somebody else."""
+        return bool(self.waiting or (self.choosing is not None and self.choosing.waiting))
+
     def due(self) -> list[str]:
         """Children to look at again: their waiting may be over, or what we said may be lost."""
         now = self.hub.runtime.clock.now()
         deadline = self.hub.config.migr_base_timeout
         due = [child_id for child_id, since in self.waiting.items() if now - since >= deadline]
+        due += self.choosing.due(now) if self.choosing is not None else ()
         return due + [child_id for child_id, said in self._pending.items() if now - said >= REPEAT_SECONDS]
 
     # -- carrying out ------------------------------------------------------------------------------------------------
@@ -126,6 +136,8 @@ class Moves:
     def carry_out(self) -> None:
         """Send what was decided, in one message for each receiver."""
         hub = self.hub
+        if self.choosing is not None:
+            self.choosing.carry_out()
         if self._starts:
             hub.tell("distributed_supervisor", ("start", self._starts))
             self._starts = []

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from processhub.hub.collector import Paused
+from processhub.hub.dealing import deal
 from processhub.hub.errors import AlreadyStarted, NoChildren, Partitioned
 from processhub.hub.future import Future
 from processhub.hub.hub import Hub
@@ -17,6 +18,7 @@ from processhub.hub.results import StartFailure, StartResult
 from processhub.hub.specs import normalise
 from processhub.hub.stopping import stop_copies
 from processhub.registry import SpecRecord
+from processhub.strategy.distribution.load_placement import LoadPlacement
 from supervisor.processes import give_way, sleep
 from supervisor.runtime import current_process
 
@@ -101,6 +103,7 @@ class Start:
             self._fail(left, self.hub.node, "timeout")
             left = []
         while left:
+            self._choose(left)
             left = self._ask_owners(left)
             if left:
                 if self._remaining() <= ASK_AGAIN_SECONDS:
@@ -117,6 +120,15 @@ class Start:
 
     def _remaining(self) -> float:
         return max(0.01, self.deadline - self.hub.runtime.clock.now())
+
+    def _choose(self, child_ids: list[str]) -> None:
+        """Where children are placed by load: nodes for those that have none, or whose nodes were lost since."""
+        hub = self.hub
+        placement = hub.placement
+        if isinstance(placement, LoadPlacement):
+            known, copies = self.placements, hub.copies
+            unchosen = [one for one in child_ids if not placement.is_chosen(known.get(one), copies)]
+            self.placements = {**known, **deal(hub, unchosen, self._remaining)}
 
     def _ask_owners(self, child_ids: list[str]) -> list[str]:
         """Ask the first owner of each child. Returns those whose owner says that it is none: views differ."""

@@ -16,7 +16,9 @@ from random import Random
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import supervisor.processes as processes
+from processhub.hub.sampler import LOAD_SAMPLER
 from processhub.testing.driver import Driver, Errand
+from processhub.testing.fake_load import FakeLoad
 from processhub.testing.memory_network import MemoryNetwork
 from processhub.testing.memory_transport import MemoryTransport
 from processhub.testing.virtual_clock import VirtualClock, VirtualTime
@@ -43,6 +45,7 @@ class ClusterNode:
         name: as in "node1@127.0.0.1:4370".
         runtime, clock, transport, node: those of the present life, or of the last one.
         lives: how many times it was started; also its incarnation.
+        load: what a load balancer's node measures of itself; set it as you like.
         is_alive: False after a crash or a stop, until it is restarted.
     """
 
@@ -56,6 +59,7 @@ class ClusterNode:
         self.index = index
         self.name = f"node{index + 1}@127.0.0.1:{4370 + index}"
         self.lives = 0
+        self.load = FakeLoad()
         self.is_alive = False
 
     def __repr__(self) -> str:
@@ -271,6 +275,7 @@ class Cluster:
         skew = self._skews[node.index] if node.index < len(self._skews) else 0.0
         node.clock = self.time.clock(node.name, skew)
         node.runtime = Runtime(clock=node.clock)
+        node.runtime.services[LOAD_SAMPLER] = node.load
         node.transport = self.network.transport(node.name, self._cookie)
         seeds = [other.name for other in self.nodes if other is not node]
         seed = f"{self.seed}:{node.name}:{node.lives}"

@@ -64,12 +64,14 @@ class Attempt(NamedTuple):
 
 
 class Run:
-    """One schedule on one cluster."""
+    """One schedule on one cluster, of nodes with this `config`."""
+
+    config = HubConfig(HUB, migr_base_timeout=5.0)
 
     def __init__(self, seed: int) -> None:
         self.random = Random(f"chaos {seed}")
         self.seed = seed
-        self.cluster = Cluster(self.random.randint(3, 5), seed=seed, hubs=[HubConfig(HUB, migr_base_timeout=5.0)])
+        self.cluster = Cluster(self.random.randint(3, 5), seed=seed, hubs=[self.config])
         self.trace = hashlib.sha256()
         self.cluster.network.tap = self._note
         self.attempts: list[Attempt] = []
@@ -144,7 +146,7 @@ class Run:
         node = self.node()
         if node is not None:
             kill(node, hub_of(node).initializer)
-            node.begin(host)
+            node.begin(host, self.config)
             self.cluster.advance(0.0)
 
     def _crash(self) -> None:
@@ -260,6 +262,7 @@ class Run:
             left = {
                 "waiting": coordinator.moves.waiting,
                 "pending": coordinator.moves._pending,
+                "choosing": coordinator.moves.choosing is not None and coordinator.moves.choosing.waiting,
                 "promises": coordinator.moves._promises._given,
                 "gone": coordinator.members._gone,
                 "joining": hub._joining,
@@ -276,12 +279,12 @@ class Run:
             assert len(hub.index) == len(hub.registry.children)
 
 
-def host() -> None:
+def host(config: HubConfig) -> None:
     """Run a hub where the former one may still be busy with its end."""
     process.trap_exit(True)
     while True:
         try:
-            ProcessHub.start_link(HubConfig(HUB, migr_base_timeout=5.0))
+            ProcessHub.start_link(config)
             break
         except StartError:
             process.sleep(0.5)
@@ -304,11 +307,11 @@ def begin_stop(child_ids: list[str]) -> set[str]:
     return set(result.stopped) - {error.child_id for error in result.errors}
 
 
-def replay(seed: int) -> str:
+def replay(seed: int, kind: type[Run] = Run) -> str:
     """Run one seed to its end. Returns the digest of every frame that arrived. Errors name the seed."""
     logging.disable(logging.CRITICAL)
     try:
-        run = Run(seed)
+        run = kind(seed)
         try:
             run.go()
             run.check()

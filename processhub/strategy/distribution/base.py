@@ -7,7 +7,7 @@ children have other owners by it.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, ClassVar
 
 from processhub.strategy.base import Strategy
@@ -40,8 +40,13 @@ class Distribution(Strategy, ABC):
     """Whether `affected` needs the index: the coordinator then keeps one of all desired children."""
 
     @abstractmethod
-    def place(self, members: Iterable[str]) -> Placement:
-        """The placement among these nodes, in whatever order they are given."""
+    def place(self, members: Mapping[str, int]) -> Placement:
+        """The placement among these nodes, in whatever order they are given.
+
+        Args:
+            members: node -> its life, a number that is another one after a restart of its hub. Most strategies only
+                want the nodes: declare it as `Iterable[str]` then.
+        """
 
     @abstractmethod
     def assign(

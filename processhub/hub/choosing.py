@@ -1,0 +1,59 @@
+"""Children whose nodes are to be chosen anew by the leader of a load balancer: who is told, and who waits.
+
+The coordinator's looks find them, so nothing here is remembered for correctness. Where this node leads, its balancer
+gets them slice by slice. All others leave such a child alone until the leader's choice arrives, but not for ever: after
+`migr_base_timeout` the stand-ins that the placement names take it, and the leader, once there is one, keeps them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from processhub.hub.hub import Hub
+from processhub.registry import RUNNING, Row
+from processhub.strategy.distribution.centralized_load_balancer import BALANCER
+from processhub.strategy.distribution.load_placement import LoadPlacement
+
+REPEAT_SECONDS: Final = 2.0
+
+
+class Choosing:
+    """What the coordinator of one hub does about children that are not placed."""
+
+    def __init__(self, hub: Hub) -> None:
+        self.waiting: dict[str, tuple[float, float]] = {}  # child -> (when it was found so first, when last)
+        self._hub = hub
+        self._found: list[str] = []
+
+    def holds_back(self, child_id: str, rows: Mapping[str, Row], now: float) -> bool:
+        """Whether this child is to be left alone for now. To be asked at every look at it."""
+        hub, placement = self._hub, self._hub.placement
+        child = hub.registry.children.get(child_id)
+        if child is None or not isinstance(placement, LoadPlacement):
+            self.waiting.pop(child_id, None)
+            return False
+        copies = hub.copies
+        if placement.is_chosen(child.placement, copies):
+            self.waiting.pop(child_id, None)
+            if placement.has_spare(child.placement, copies) and self._is_settled(child_id, rows):
+                self._found.append(child_id)
+            return False
+        since = self.waiting.get(child_id, (now, now))[0]
+        self.waiting[child_id] = (since, now)
+        self._found.append(child_id)
+        return now - since < hub.config.migr_base_timeout
+
+    def _is_settled(self, child_id: str, rows: Mapping[str, Row]) -> bool:
+        """Only then a spare node goes: while it holds a copy, some members may not see the one whose place it took."""
+        return set(rows) == set(self._hub.owners(child_id)) and all(row.state == RUNNING for row in rows.values())
+
+    def due(self, now: float) -> list[str]:
+        """Children to look at again: the leader may be another one now, or never have got them."""
+        return [child_id for child_id, (_, last) in self.waiting.items() if now - last >= REPEAT_SECONDS]
+
+    def carry_out(self) -> None:
+        """Let the balancer of this node choose, if this node leads."""
+        found, self._found = self._found, []
+        if found and self._hub.leader() == self._hub.node:
+            self._hub.tell(BALANCER, ("choose", found))
