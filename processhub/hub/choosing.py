@@ -18,11 +18,21 @@ from processhub.strategy.distribution.load_placement import LoadPlacement
 REPEAT_SECONDS: Final = 2.0
 
 
+class _Waiting:
+    """One child: when it was found without nodes, when it was looked at last, when our own balancer was told."""
+
+    __slots__ = ("looked", "since", "told")
+
+    def __init__(self, now: float) -> None:
+        self.since = self.looked = now
+        self.told = -REPEAT_SECONDS
+
+
 class Choosing:
     """What the coordinator of one hub does about children that are not placed."""
 
     def __init__(self, hub: Hub) -> None:
-        self.waiting: dict[str, tuple[float, float]] = {}  # child -> (when it was found so first, when last)
+        self.waiting: dict[str, _Waiting] = {}
         self._hub = hub
         self._found: list[str] = []
 
@@ -39,10 +49,14 @@ class Choosing:
             if placement.has_spare(child.placement, copies) and self._is_settled(child_id, rows):
                 self._found.append(child_id)
             return False
-        since = self.waiting.get(child_id, (now, now))[0]
-        self.waiting[child_id] = (since, now)
-        self._found.append(child_id)
-        return now - since < hub.config.migr_base_timeout
+        waiting = self.waiting.get(child_id)
+        if waiting is None:
+            waiting = self.waiting[child_id] = _Waiting(now)
+        waiting.looked = now
+        if now - waiting.told >= REPEAT_SECONDS and hub.leader() == hub.node:
+            waiting.told = now
+            self._found.append(child_id)
+        return now - waiting.since < hub.config.migr_base_timeout
 
     def _is_settled(self, child_id: str, rows: Mapping[str, Row]) -> bool:
         """Only then a spare node goes: while it holds a copy, some members may not see the one whose place it took."""
@@ -50,7 +64,7 @@ class Choosing:
 
     def due(self, now: float) -> list[str]:
         """Children to look at again: the leader may be another one now, or never have got them."""
-        return [child_id for child_id, (_, last) in self.waiting.items() if now - last >= REPEAT_SECONDS]
+        return [child_id for child_id, waiting in self.waiting.items() if now - waiting.looked >= REPEAT_SECONDS]
 
     def carry_out(self) -> None:
         """Let the balancer of this node choose, if this node leads."""

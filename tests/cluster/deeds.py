@@ -22,6 +22,8 @@ import supervisor.processes as process
 from processhub.api import ProcessHub
 from processhub.cluster.messages import NodeDown
 from processhub.cluster.node import Node
+from processhub.hub.config import HubConfig
+from processhub.strategy.distribution.centralized_load_balancer import CentralizedLoadBalancer
 from supervisor.gen_server import GenServer
 from supervisor.runtime import current_runtime
 from supervisor.signals import Down, ExitSignal
@@ -185,6 +187,34 @@ def start_hub(hub_id: str) -> None:
 def _host(hub_id: str) -> None:
     ProcessHub.start_link(ProcessHub(hub_id))
     process.receive(lambda _: False)
+
+
+def start_balanced_hub(hub_id: str, push_interval: float) -> None:
+    """A hub that places its children by load."""
+    strategy = CentralizedLoadBalancer(push_interval=push_interval)
+    process.spawn(_host_config, HubConfig(hub_id, distribution_strategy=strategy))
+    while not ProcessHub.is_alive(hub_id):
+        process.sleep(0.01)  # real time, as above
+
+
+def _host_config(config: HubConfig) -> None:
+    ProcessHub.start_link(config)
+    process.receive(lambda _: False)
+
+
+def keep_busy() -> None:
+    """From now on this node's loop is late all the time, and its processor busy."""
+    process.spawn(_keep_busy)
+
+
+def _keep_busy() -> None:
+    while True:
+        burn(0.05)
+        process.sleep(0.005)  # real time: the loop is to turn now and then
+
+
+def scores(hub_id: str) -> dict[str, float]:
+    return CentralizedLoadBalancer.scores(hub_id)
 
 
 def start_children(hub_id: str, ids: list[str]) -> str:
