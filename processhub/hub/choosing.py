@@ -7,15 +7,16 @@ gets them slice by slice. All others leave such a child alone until the leader's
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Final
 
 from processhub.hub.hub import Hub
-from processhub.registry import RUNNING, Row
 from processhub.strategy.distribution.centralized_load_balancer import BALANCER
 from processhub.strategy.distribution.load_placement import LoadPlacement
 
 REPEAT_SECONDS: Final = 2.0
+# How long a stand-in stays in the value beside the node that is back. Two leaders that differ about who is there would
+# otherwise choose it and take it out again in turns, as fast as they hear of each other.
+SPARE_SECONDS: Final = 60.0
 
 
 class _Waiting:
@@ -33,21 +34,22 @@ class Choosing:
 
     def __init__(self, hub: Hub) -> None:
         self.waiting: dict[str, _Waiting] = {}
+        self._spare: dict[str, float] = {}  # child -> since when this node, which leads, sees a spare one
         self._hub = hub
         self._found: list[str] = []
 
-    def holds_back(self, child_id: str, rows: Mapping[str, Row], now: float) -> bool:
+    def holds_back(self, child_id: str, now: float) -> bool:
         """Whether this child is to be left alone for now. To be asked at every look at it."""
         hub, placement = self._hub, self._hub.placement
         child = hub.registry.children.get(child_id)
         if child is None or not isinstance(placement, LoadPlacement):
             self.waiting.pop(child_id, None)
+            self._spare.pop(child_id, None)
             return False
         copies = hub.copies
         if placement.is_chosen(child.placement, copies):
             self.waiting.pop(child_id, None)
-            if placement.has_spare(child.placement, copies) and self._is_settled(child_id, rows):
-                self._found.append(child_id)
+            self._look_for_spare(child_id, placement.has_spare(child.placement, copies), now)
             return False
         waiting = self.waiting.get(child_id)
         if waiting is None:
@@ -58,9 +60,12 @@ class Choosing:
             self._found.append(child_id)
         return now - waiting.since < hub.config.migr_base_timeout
 
-    def _is_settled(self, child_id: str, rows: Mapping[str, Row]) -> bool:
-        """Only then a spare node goes: while it holds a copy, some members may not see the one whose place it took."""
-        return set(rows) == set(self._hub.owners(child_id)) and all(row.state == RUNNING for row in rows.values())
+    def _look_for_spare(self, child_id: str, has_spare: bool, now: float) -> None:
+        if not has_spare or self._hub.leader() != self._hub.node:
+            if self._spare:
+                self._spare.pop(child_id, None)
+        elif now - self._spare.setdefault(child_id, now) >= SPARE_SECONDS:
+            self._found.append(child_id)
 
     def due(self, now: float) -> list[str]:
         """Children to look at again: the leader may be another one now, or never have got them."""

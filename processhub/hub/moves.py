@@ -49,7 +49,7 @@ class Moves:
         now = hub.runtime.clock.now()
         for child_id in child_ids:
             rows = registry.rows(child_id)
-            if choosing is not None and choosing.holds_back(child_id, rows, now):
+            if choosing is not None and choosing.holds_back(child_id, now):
                 continue
             desired = child_id in registry.children
             owners = hub.owners(child_id) if desired else ()

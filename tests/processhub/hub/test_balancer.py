@@ -122,6 +122,24 @@ def test_a_hub_that_starts_anew_on_a_living_node_leads_no_more() -> None:
         assert pids(cluster[0]) == pids(cluster[2])
 
 
+def test_a_hub_whose_goodbye_is_lost_and_that_starts_anew_is_another_life() -> None:
+    with balanced(3) as cluster:
+        start(cluster[1], counters(30))
+        former = dict(hub_of(cluster[1]).lives)
+        for other in (1, 2):
+            cluster.cut(0, other)
+        kill(cluster[0], hub_of(cluster[0]).initializer)
+        cluster[0].begin(host)
+        cluster.advance(0.05)
+        assert set(hub_of(cluster[1]).lives.items()) == set(former.items())
+        cluster.heal()
+        settle(cluster)
+        assert hub_of(cluster[1]).lives == hub_of(cluster[2]).lives == hub_of(cluster[0]).lives != former
+        assert leader_of(cluster) is cluster[1]
+        assert copies_alive(cluster, IDS)
+        assert pids(cluster[0]) == pids(cluster[2])
+
+
 def host() -> None:
     ProcessHub.start_link(HubConfig(HUB, distribution_strategy=SOON))
     process.receive(lambda _: False)
@@ -191,6 +209,30 @@ def test_with_a_new_leader_the_metrics_start_anew() -> None:
         cluster.crash(0)
         settle(cluster)
         cluster.advance(2.1)
+        assert scores(cluster[1]) == [0.0, 0.0]
+
+
+def test_a_new_leader_hears_the_loads_at_once_however_long_the_interval() -> None:
+    with cluster_of(3, distribution_strategy=CentralizedLoadBalancer()) as cluster:
+        cluster[2].load.cpu = 1.0
+        cluster.advance(2.0)
+        cluster.crash(0)
+        cluster.run_until(lambda: leaders(cluster) == {cluster[1].name}, 5.0)
+        cluster.advance(0.05)
+        assert scores(cluster[1]) == [0.0, 0.4]
+
+
+def test_a_node_that_led_only_its_part_of_a_cluster_forgets_what_it_knew() -> None:
+    with balanced(3) as cluster:
+        cluster[2].load.cpu = 1.0
+        cluster.partition([[0], [1, 2]])
+        cluster.advance(40.0)
+        cluster.heal()
+        settle(cluster)
+        cluster[2].load.cpu = 0.0
+        cluster.advance(10.0)
+        cluster.crash(0)
+        settle(cluster)
         assert scores(cluster[1]) == [0.0, 0.0]
 
 
@@ -510,7 +552,7 @@ def test_stand_ins_of_a_partition_are_forgotten_after_it() -> None:
         cluster.advance(20.0)
         cluster.heal()
         settle(cluster)
-        cluster.advance(30.0)
+        cluster.advance(90.0)
         settle(cluster)
         values = {len(child.placement) for child in hub_of(cluster[3]).registry.children.values()}
         assert values == {1}
@@ -557,6 +599,38 @@ def test_what_one_part_stopped_does_not_come_back() -> None:
         settle(cluster)
         cluster.advance(40.0)
         assert sorted(runs(cluster)) == sorted(IDS[15:])
+
+
+@pytest.mark.parametrize("far", [[2], [1], [2, 3], [1, 3]])
+def test_views_that_overlap_cause_no_endless_writing_and_move_nothing(far: list[int]) -> None:
+    """Node 0, the oldest, does not see some that the others see: there are two leaders, for as long as it lasts."""
+    with balanced(4) as cluster:
+        start(cluster[0], counters(30))
+        before = pids(cluster[0])
+        for other in far:
+            cluster.cut(0, other)
+            cluster.cut(other, 0)
+        cluster.advance(30.0)
+        assert len({hub_of(node).leader() for node in cluster}) == 2
+        written = operations(cluster)
+        assert min(watch_copies(cluster, IDS, 120.0, 0.5)) >= 1
+        assert operations(cluster) - written <= 2 * 30 * 2  # each child out and in again, once a minute
+        cluster.heal()
+        settle(cluster)
+        cluster.advance(90.0)
+        settle(cluster)
+        assert copies_alive(cluster, IDS)
+        assert pids(cluster[0]) == before
+
+
+def operations(cluster: Cluster) -> int:
+    """How many operations the nodes have written into their registries."""
+    return sum(
+        last
+        for node in cluster
+        for (name, _), last in hub_of(node).registry.vector().desired.last.items()
+        if name == node.name
+    )
 
 
 def test_a_frozen_node_that_comes_back_keeps_its_children() -> None:
