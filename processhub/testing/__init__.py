@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from processhub.testing.cluster import Cluster, ClusterNode
 from processhub.testing.driver import Driver, Errand, Stuck
+from processhub.testing.fake_load import FakeLoad
 from processhub.testing.memory_network import MemoryNetwork
 from processhub.testing.memory_transport import MemoryTransport
 from processhub.testing.virtual_clock import VirtualClock, VirtualTime
@@ -13,6 +14,7 @@ __all__ = [
     "ClusterNode",
     "Driver",
     "Errand",
+    "FakeLoad",
     "MemoryNetwork",
     "MemoryTransport",
     "Stuck",
