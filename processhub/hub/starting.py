@@ -127,7 +127,9 @@ class Start:
         placement = hub.placement
         if isinstance(placement, LoadPlacement):
             known, copies = self.placements, hub.copies
-            unchosen = [one for one in child_ids if not placement.is_chosen(known.get(one), copies)]
+            unchosen = child_ids
+            if known:
+                unchosen = [one for one in child_ids if not placement.is_chosen(known.get(one), copies)]
             self.placements = {**known, **deal(hub, unchosen, self._remaining)}
 
     def _ask_owners(self, child_ids: list[str]) -> list[str]:
