@@ -16,7 +16,7 @@ from greenlet import getcurrent
 
 import supervisor.distribution as distribution
 from supervisor.directives import From, StopRequest
-from supervisor.errors import CallTimeout, NoProcess, ProcessExit
+from supervisor.errors import CallAgain, CallTimeout, NoProcess, ProcessExit
 from supervisor.native import Answer, get_ident
 from supervisor.pids import Pid
 from supervisor.processes import Via, die_here, new_wait, tell_trace
@@ -127,6 +127,8 @@ def call_any(server: Any, request: Any, timeout: float | None, caller: Process |
     me = caller or current_process()
     if not isinstance(server, Pid) and hasattr(server, "resolve"):
         return _call_via(me, server, request, timeout)
+    if runtime.moved:
+        server = runtime.moved.latest(server)
     if me.status == TRACED:
         tell_trace(me, CALL, request, server)
     if runtime.is_remote(server):
@@ -167,6 +169,9 @@ def _call_remote(me: Process, server: Any, request: Any, timeout: float | None) 
     runtime.scheduler.suspend(wait)
     if wait.state == REPLIED:
         return wait.value
+    if wait.state == FAILED and type(wait.value) is CallAgain:
+        remaining = None if timeout is None else max(0.0, timeout - (runtime.clock.now() - began))
+        return call_any(wait.value.pid, request, remaining, me)
     return _failed_call(wait, request)
 
 
@@ -228,6 +233,8 @@ def stop_server(server: Any, reason: Any, timeout: float | None) -> None:
     runtime = me.runtime
     if not isinstance(server, Pid) and hasattr(server, "resolve"):
         server = server.resolve(timeout)
+    if runtime.moved:
+        server = runtime.moved.latest(server)
     if runtime.is_remote(server):
         node, to = runtime.address(server)
         wait = new_wait(runtime, timeout)
@@ -243,6 +250,9 @@ def stop_server(server: Any, reason: Any, timeout: float | None) -> None:
         target.enqueue((CALL, StopRequest(reason), (me.pid, wait)))
     runtime.scheduler.suspend(wait)
     if wait.state == FAILED and isinstance(wait.value, ProcessExit) and wait.value.reason == reason:
+        return
+    if wait.state == FAILED and type(wait.value) is CallAgain:
+        stop_server(wait.value.pid, reason, timeout)
         return
     if wait.state != REPLIED:
         _failed_call(wait, "stop")

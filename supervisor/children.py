@@ -20,7 +20,7 @@ from supervisor.errors import AlreadyRegistered, CallTimeout, StartError, Superv
 from supervisor.pids import Pid
 from supervisor.processes import await_exit, give_way
 from supervisor.reasons import KILL, KILLED, NOPROC, SHUTDOWN, Crash, Shutdown, is_orderly
-from supervisor.records import Process
+from supervisor.records import START, ActingAs, Process
 
 log = logging.getLogger(__name__)
 
@@ -99,8 +99,13 @@ def split_options(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, An
 # -- starting --------------------------------------------------------------------------------------------------------
 
 
-def start_one(me: Process, spec: ChildSpec) -> Pid | None:
-    """Start a child in the name of supervisor `me`. None where it does not want to run; raises StartError."""
+def start_one(me: Process, spec: ChildSpec, reason: str = START) -> Pid | None:
+    """Start a child in the name of supervisor `me`. None where it does not want to run; raises StartError.
+
+    reason: what the child's `start_reason` says.
+    """
+    if reason != START:
+        me.acting_as = ActingAs(me, reason)
     try:
         pid = spec.run_start()
     except StartError as error:
@@ -111,6 +116,8 @@ def start_one(me: Process, spec: ChildSpec) -> Pid | None:
         raise  # the supervisor itself is told to end
     except BaseException as error:
         raise StartError(Crash.from_exception(error), spec.id) from None
+    finally:
+        me.acting_as = None
     if pid is None:
         return None
     if type(pid) is not Pid:

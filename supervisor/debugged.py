@@ -13,15 +13,14 @@ from typing import Any, Final
 
 from greenlet import getcurrent, greenlet
 
-import supervisor.signals as signals
 from supervisor.clock import Timer
-from supervisor.directives import From, StopRequest
+from supervisor.directives import From
 from supervisor.distribution import RemoteWait
 from supervisor.pids import Pid, Ref
-from supervisor.records import CALL, CONTINUE, DEAD, IDLE, INFO, QUEUED, RUNNING, SYSTEM, TRACED, Process
+from supervisor.records import CALL, CONTINUE, DEAD, QUEUED, RUNNING, TRACED, Process
 from supervisor.reports import KINDS
 from supervisor.shortened import shortened
-from supervisor.turns import BEHAVIOUR, GenServerBehaviour
+from supervisor.turns import BEHAVIOUR, GenServerBehaviour, for_all_servers
 from supervisor.waits import PENDING, Wait
 
 log = logging.getLogger("supervisor.debug")
@@ -124,11 +123,16 @@ class Debugged(GenServerBehaviour):
         self.suspended = False
         timeout, self._timeout = self._timeout, None
         if timeout is not None and not self.held:
-            process.timer = process.runtime.clock.call_later(timeout, self._time_out, process)
+            process.timer = process.runtime.clock.call_later(timeout, self.time_out, process)
         if not self._unsorted:
             self._sort(process)
 
     # -- running -----------------------------------------------------------------------------------------------------
+
+    def hand_out(self) -> list[Any]:
+        held = list(self.held)
+        self.held.clear()
+        return held
 
     def take_turn(self, process: Process, entry: Any) -> Wait | None:
         if self._unsorted:
@@ -140,12 +144,12 @@ class Debugged(GenServerBehaviour):
 
     def _sort(self, process: Process) -> None:
         """Hold what is to be held of all that waits; the rest is in the mailbox, system messages first."""
-        waiting = process.waiting
+        waiting = [*self.held, *(process.mailbox or ())]  # not what waits in a gate
         self._unsorted = False
         self.held.clear()
         if self.suspended:
-            self.held.extend(entry for entry in waiting if not _for_all_servers(process, entry))
-            waiting = [entry for entry in waiting if _for_all_servers(process, entry)]
+            self.held.extend(entry for entry in waiting if not for_all_servers(process, entry))
+            waiting = [entry for entry in waiting if for_all_servers(process, entry)]
         waiting.sort(key=lambda entry: entry[0] < CONTINUE)
         if process.mailbox is not None:
             process.mailbox.clear()
@@ -155,7 +159,7 @@ class Debugged(GenServerBehaviour):
             process.mailbox.extend(waiting)
 
     def _handle(self, process: Process, entry: Any) -> Wait | None:
-        for_users = not _for_all_servers(process, entry)
+        for_users = not for_all_servers(process, entry)
         if self.suspended and for_users:
             self.held.append(entry)
             return None
@@ -269,14 +273,6 @@ def _replied(server: Process, value: Any, caller: Pid) -> None:
         behaviour.out(server, REPLY, value, caller)
 
 
-def _for_all_servers(process: Process, entry: Any) -> bool:
-    """Whether a server handles it by itself, whatever its callbacks are: also while it is suspended."""
-    kind = entry[0]
-    if kind == INFO:
-        return type(entry[1]) is signals.ExitSignal and entry[1].pid == process.parent
-    return kind == SYSTEM or (kind == CALL and type(entry[1]) is StopRequest)
-
-
 class _NextTurn:
     """A server whose waiting messages were taken out of the mailbox goes on with them."""
 
@@ -287,6 +283,6 @@ class _NextTurn:
 
     def resume(self) -> None:
         process = self.process
-        if process.status == IDLE and process.behaviour is not None and process.behaviour.held:
+        if process.status == process.at_rest and process.behaviour is not None and process.behaviour.held:
             process.status = QUEUED
             process.resume()

@@ -21,7 +21,7 @@ from supervisor.runtime import Runtime, current_runtime
 from supervisor.turns import GenServerBehaviour
 from supervisor.waits import PENDING, Wait
 
-_STATUS: Final = ("idle", "queued", "running", "dead", "running")
+_STATUS: Final = ("idle", "queued", "running", "dead", "running", "closed")
 _TURNS: Final = GenServerBehaviour.take_turn.__code__.co_filename
 # The frames that have the entry at hand in a local variable `entry`.
 _WITH_ENTRY: Final[frozenset[CodeType]] = frozenset(

@@ -25,7 +25,7 @@ from supervisor.errors import BadReturn, StartError
 from supervisor.gen_server import From, GenServer, Stop
 from supervisor.pids import Pid
 from supervisor.reasons import NORMAL, SHUTDOWN, is_orderly
-from supervisor.records import CAST, Process
+from supervisor.records import CAST, RESTART, Process
 from supervisor.restarts import Intensity, wants_restart
 from supervisor.runtime import current_process
 from supervisor.signals import ExitSignal
@@ -53,6 +53,7 @@ class DynamicSupervisor(GenServer):
 
     shutdown: ClassVar[Shutdown] = INFINITY
     _init_results = REFUSALS
+    _moves_hot = False
     state: dict[Pid, ChildSpec]  # the children that run
     restarting: dict[Pid, ChildSpec]  # those whose restart is to be retried, by the last pid that they had
     spec: DynamicSupervisorSpec
@@ -201,7 +202,7 @@ class DynamicSupervisor(GenServer):
             self._forget(spec)
             return Stop(SHUTDOWN)
         try:
-            pid = start_one(me, spec)
+            pid = start_one(me, spec, RESTART)
         except StartError as error:
             # Retried through the mailbox, so that other requests (a stop among them) come in between.
             report(me, spec, old, error.reason, "restart failed, trying again")

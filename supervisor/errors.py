@@ -9,7 +9,8 @@ from typing import Any
 
 import gevent
 
-from supervisor.reasons import NOCONNECTION, NOPROC
+from supervisor.pids import Pid
+from supervisor.reasons import NOCONNECTION, NOPROC, Moved
 
 
 class SupervisorError(Exception):
@@ -54,6 +55,14 @@ class NoConnection(ProcessExit):
     def __str__(self) -> str:
         where = f" in {self.call}" if self.call else ""
         return f"no connection to node {self.node!r}{where}"
+
+
+class CallAgain(ProcessExit):
+    """The process has moved to another node: the request was not handled. `GenServer.call` sends it to `pid`."""
+
+    def __init__(self, pid: Pid) -> None:
+        super().__init__(Moved(pid))
+        self.pid = pid
 
 
 class Exit(gevent.GreenletExit):

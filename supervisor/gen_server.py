@@ -52,10 +52,15 @@ class GenServer:
     """
 
     state: Any = None
+    start_reason: str = "start"
+    """Why the server was started, readable in `init` already: "start"; "restart" after its end; "handover" where it
+    takes over from a copy that moves; "failover" where the copy that ran before is lost."""
     restart: ClassVar[str] = "permanent"
     shutdown: ClassVar[Shutdown] = 5.0
     # What `init` may return as it is; everything else goes through `_take_init`.
     _init_results: ClassVar[frozenset[type]] = frozenset({type(None), Continue, Ignore, Stop})
+    # Whether all that matters of it is what `prepare_handover_state` gives: not so where it has processes of its own.
+    _moves_hot: ClassVar[bool] = True
 
     # -- callbacks ---------------------------------------------------------------------------------------------------
 
@@ -97,6 +102,22 @@ class GenServer:
     def _more_status(self) -> dict[str, Any]:
         """What else `debug.get_status` is to tell. For our own subclasses."""
         return {}
+
+    # -- moving to another node, see `processhub.HotSwap` --
+
+    def prepare_handover_state(self) -> Any:
+        """What the server is to take along to another node; it must be sendable. The default is `self.state`.
+
+        Runs after the messages that had come before. Afterwards the server handles nothing any more, unless the move
+        fails: then it goes on with what came meanwhile. What this raises is logged, and the server stays.
+        """
+        return self.state
+
+    def alter_handover_state(self, handover_state: Any) -> None:
+        """Take what the copy on the former node prepared; after `init`, before any message. The default keeps it as
+        `self.state`. What this raises makes the move fail: the former copy goes on.
+        """
+        self.state = handover_state
 
     def _take_init(self, value: Any) -> Any:
         """`init` returned something that only another kind of server understands: take it and return a result of init.
@@ -191,7 +212,9 @@ class GenServer:
             target = me.runtime.table.get(server.serial)
             if target is not None:
                 target.enqueue((CAST, request))
-            return
+                return
+            if not me.runtime.moved:
+                return
         deliver(server, CAST, request)
 
     @overload

@@ -76,6 +76,7 @@ class GenStatem(GenServer):
     state_enter: ClassVar[bool] = False
     state: tuple[Any, Any]
     _init_results = REFUSALS
+    _moves_hot = False  # its timeouts and postponed events would stay behind
     _agenda: Agenda | None = None  # None while there is nothing but the mailbox
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

@@ -26,9 +26,12 @@ from supervisor.distribution import (
     RemoteTarget,
     RemoteWait,
 )
-from supervisor.errors import EncodeError, NoConnection, NoProcess, ProcessExit
+from supervisor.errors import CallAgain, EncodeError, NoConnection, NoProcess, ProcessExit
+from supervisor.forwarding import AGAIN, MARK, MARKED, note_moves, pass_on_marks, take_marks
+from supervisor.gates import node_lost
+from supervisor.handover import follow, follow_monitor
 from supervisor.pids import Pid, Ref
-from supervisor.reasons import NOCONNECTION, NOPROC
+from supervisor.reasons import NOCONNECTION, NOPROC, Moved
 from supervisor.records import CALL, CAST, INFO, Process, link_added, link_removed
 from supervisor.signals import add_watcher, deliver_exit, fire_monitor, remove_watcher
 from supervisor.waits import Wait
@@ -55,13 +58,27 @@ def _check(kind: type, *values: Any) -> None:
 def _on_send(runtime: Runtime, node: str, to: Any, message: Any) -> None:
     process = runtime.find(to)
     if process is not None:
-        process.enqueue((INFO, message))
+        process.enqueue_from(node, (INFO, message))
+    elif runtime.moved:
+        _forward(runtime, node, to, SEND, (INFO, message))
 
 
 def _on_cast(runtime: Runtime, node: str, to: Any, request: Any) -> None:
     process = runtime.find(to)
     if process is not None:
-        process.enqueue((CAST, request))
+        process.enqueue_from(node, (CAST, request))
+    elif runtime.moved:
+        _forward(runtime, node, to, CAST_OP, (CAST, request))
+
+
+def _forward(runtime: Runtime, node: str, to: Any, code: int, entry: tuple[int, Any]) -> None:
+    """A message for a process that has left this node, or came back."""
+    pid = runtime.moved.latest(to)
+    process = runtime.find(pid)
+    if process is not None:
+        process.enqueue_from(node, entry)
+    elif pid is not to and runtime.is_remote(pid):
+        runtime.transmit(pid.node, (code, pid, entry[1]))
 
 
 def _on_call(runtime: Runtime, node: str, to: Any, caller: Pid, ref: Ref, request: Any) -> None:
@@ -69,12 +86,13 @@ def _on_call(runtime: Runtime, node: str, to: Any, caller: Pid, ref: Ref, reques
         raise TypeError(f"a call from {caller!r:.80}, {ref!r:.80}")
     process = runtime.find(to)
     if process is None:
-        runtime.transmit(node, (FAIL, ref, NOPROC))
+        pid = runtime.moved.latest(to)
+        runtime.transmit(node, (FAIL, ref, NOPROC) if pid is to else (AGAIN, ref, pid))
         return
     remote = RemoteWait(ref, process)
     runtime.peer(node).served[remote] = remote
     process.add_waiter(remote)
-    process.enqueue((CALL, request, (caller, ref)))
+    process.enqueue_from(node, (CALL, request, (caller, ref)))
 
 
 def _on_reply(runtime: Runtime, node: str, ref: Ref, value: Any) -> None:
@@ -86,9 +104,36 @@ def _on_reply(runtime: Runtime, node: str, ref: Ref, value: Any) -> None:
 
 def _on_fail(runtime: Runtime, node: str, ref: Ref, reason: Any) -> None:
     wait = runtime.armed_wait(ref)
+    if wait is None:
+        return
+    if type(reason) is Moved:
+        _follow_call(runtime, node, wait, reason.pid)
+        return
+    _take_answer(runtime, node, wait)
+    if reason == NOPROC:
+        wait.fail(NoProcess(getattr(wait.target, "to", None)))
+    else:
+        wait.fail(NoConnection(node) if reason == NOCONNECTION else ProcessExit(reason))
+
+
+def _follow_call(runtime: Runtime, node: str, wait: Wait, pid: Pid) -> None:
+    """The process that owes the answer lives on as `pid`, and has taken the call along."""
+    target = wait.target
+    if type(target) is RemoteTarget and target.node == node:
+        note_moves(runtime, [(target.to, pid)] if type(target.to) is Pid else [])
+        follow(runtime, wait, pid)
+
+
+def _on_again(runtime: Runtime, node: str, ref: Ref, pid: Pid) -> None:
+    """The process had left when the call came: it is to be made again, at `pid`."""
+    _check(Pid, pid)
+    wait = runtime.armed_wait(ref)
     if wait is not None:
+        target = wait.target
         _take_answer(runtime, node, wait)
-        wait.fail(NoProcess(getattr(wait.target, "to", None)) if reason == NOPROC else ProcessExit(reason))
+        if type(target) is RemoteTarget and type(target.to) is Pid:
+            note_moves(runtime, [(target.to, pid)])
+        wait.fail(CallAgain(pid))
 
 
 def _on_refused(runtime: Runtime, node: str, ref: Ref, text: str) -> None:
@@ -145,7 +190,8 @@ def _on_monitor(runtime: Runtime, node: str, ref: Ref, watcher: Pid, to: Any) ->
     _check(Pid, watcher)
     process = runtime.find(to)
     if process is None:
-        runtime.transmit(node, (DOWN, ref, watcher, to, NOPROC))
+        pid = runtime.moved.latest(to)
+        runtime.transmit(node, (DOWN, ref, watcher, to, NOPROC if pid is to else Moved(pid)))
         return
     runtime.peer(node).watched[ref] = process
     add_watcher(process, ref, watcher)
@@ -159,10 +205,22 @@ def _on_demonitor(runtime: Runtime, node: str, ref: Ref, to: Any) -> None:
 
 def _on_down(runtime: Runtime, node: str, ref: Ref, watcher: Pid, pid: Any, reason: Any) -> None:
     process = runtime.peer(node).monitors.pop(ref, None)
-    if process is not None:
+    if process is not None and type(reason) is Moved:
+        follow_monitor(process, ref, reason.pid)
+    elif process is not None:
         # A name that nobody has comes back as the watcher wrote it, with the node.
         found = pid if isinstance(pid, Pid) else (process.monitors or {}).get(ref)
         fire_monitor(process, ref, found, reason)
+
+
+def _on_mark(runtime: Runtime, node: str, pids: list[Pid]) -> None:
+    _check(Pid, *pids)
+    pass_on_marks(runtime, node, pids)
+
+
+def _on_marked(runtime: Runtime, node: str, origin: str, pids: list[Pid]) -> None:
+    _check(Pid, *pids)
+    take_marks(runtime, origin, pids)
 
 
 _HANDLERS: Final[dict[int, Callable[..., None]]] = {
@@ -179,6 +237,9 @@ _HANDLERS: Final[dict[int, Callable[..., None]]] = {
     DEMONITOR: _on_demonitor,
     DOWN: _on_down,
     REFUSED: _on_refused,
+    AGAIN: _on_again,
+    MARK: _on_mark,
+    MARKED: _on_marked,
 }
 
 
@@ -188,6 +249,8 @@ _HANDLERS: Final[dict[int, Callable[..., None]]] = {
 def peer_lost(runtime: Runtime, node: str) -> None:
     """The link to `node` has ended: every call, link and monitor that crosses it ends with `noconnection`."""
     runtime.scheduler.arm_waits()
+    if runtime.gates:
+        node_lost(runtime, node)
     peer = runtime.peers.pop(node, None)
     if peer is None:
         return

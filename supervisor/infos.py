@@ -41,7 +41,7 @@ _ITEMS: Final[dict[str, Callable[[Process], Any]]] = {
     "pid": attrgetter("pid"),
     "names": lambda process: list(process.names),
     "label": attrgetter("label"),
-    "status": lambda process: ("idle", "queued", "running", "dead", "running")[process.status],
+    "status": lambda process: ("idle", "queued", "running", "dead", "running", "closed")[process.status],
     "queue_length": attrgetter("queue_length"),
     "messages": lambda process: [as_message(entry) for entry in process.waiting if entry[0] in (INFO, CAST, CALL)],
     "links": lambda process: sorted_ids(process.links),

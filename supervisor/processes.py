@@ -81,6 +81,8 @@ def deliver(dest: Any, kind: int, message: Any) -> None:
         return
     if not isinstance(dest, Pid) and hasattr(dest, "resolve"):
         dest = dest.resolve(0.0)
+    if runtime.moved:
+        dest = runtime.moved.latest(dest)
     if me is not None and me.status == TRACED:
         tell_trace(me, kind, message, dest)
     if runtime.is_remote(dest):

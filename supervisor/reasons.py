@@ -6,6 +6,8 @@ import traceback
 from dataclasses import dataclass
 from typing import Any, Final
 
+from supervisor.pids import Pid
+
 NORMAL: Final = "normal"
 SHUTDOWN: Final = "shutdown"
 KILL: Final = "kill"
@@ -19,6 +21,17 @@ class Shutdown:
     """An orderly end with a detail for whoever watches, OTP's `{shutdown, Detail}`."""
 
     detail: Any = None
+
+
+@dataclass(frozen=True)
+class Moved:
+    """The process lives on under another pid, on another node: what was sent to it is handled there.
+
+    Who is linked gets it as an exit reason, for links do not move. Who monitors does not: the monitor follows, and so
+    does a call that waits for its reply.
+    """
+
+    pid: Pid
 
 
 @dataclass(frozen=True)
@@ -50,5 +63,5 @@ def _message(error: BaseException) -> str:
 
 
 def is_orderly(reason: Any) -> bool:
-    """Whether `reason` is a planned end (normal, shutdown): such an end is neither logged nor a transient's failure."""
-    return reason in (NORMAL, SHUTDOWN) or isinstance(reason, Shutdown)
+    """Whether `reason` is a planned end: such an end is neither logged nor a transient's failure."""
+    return reason in (NORMAL, SHUTDOWN) or isinstance(reason, Shutdown | Moved)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
 from greenlet import greenlet
 
@@ -20,6 +20,7 @@ QUEUED: Final = 1  # a server in the ready queue
 RUNNING: Final = 2  # it has a greenlet, at work or blocked; plain processes always do
 DEAD: Final = 3  # not in the process table any more
 TRACED: Final = 4  # RUNNING, and `supervisor.debug` is to see what it sends: all short ways end at `== RUNNING`
+CLOSED: Final = 5  # a server with an empty mailbox into which not everything goes, see `supervisor.gates`
 
 # What a mailbox entry is: entries are tuples (kind, ...). Kinds from CONTINUE on go ahead of users' messages.
 INFO: Final = 0  # (INFO, message)
@@ -47,6 +48,12 @@ class Behaviour(Protocol):
 
     def take_turn(self, process: Process, entry: Any) -> Wait | None: ...
 
+    def time_out(self, process: Process) -> None: ...
+
+    def hand_out(self) -> Sequence[Any]:
+        """Give up what it holds."""
+        ...
+
 
 class Tie(Protocol):
     """Somebody who keeps something for processes, and lets go of it in the very instant in which one of them ends."""
@@ -59,13 +66,25 @@ class Tie(Protocol):
         ...
 
 
+# Why a server starts: what its `start_reason` says.
+START: Final = "start"
+RESTART: Final = "restart"
+HANDOVER: Final = "handover"
+FAILOVER: Final = "failover"
+
+
 class ActingAs:
-    """In whose name a start worker starts children, and what it has started since this was set."""
+    """In whose name somebody starts children and why, and what was started since this was set.
 
-    __slots__ = ("started", "supervisor")
+    gated: servers that are started have run their init, and handle nothing until their gates open.
+    """
 
-    def __init__(self, supervisor: Process) -> None:
+    __slots__ = ("gated", "start_reason", "started", "supervisor")
+
+    def __init__(self, supervisor: Process, start_reason: str = START) -> None:
         self.supervisor = supervisor
+        self.start_reason = start_reason
+        self.gated = False
         self.started: list[Pid] = []
 
 
@@ -100,6 +119,8 @@ class Process:
         "waiters",
         "watchers",
     )
+
+    at_rest: ClassVar[int] = IDLE  # the status of a server with an empty mailbox
 
     def __init__(self, runtime: Runtime, pid: Pid, behaviour: Behaviour | None, status: int) -> None:
         self.runtime = runtime
@@ -162,6 +183,10 @@ class Process:
             self.runtime.scheduler.ready_up(self)
         elif self.receiving is not None:
             self.receiving.reply(None)
+
+    def enqueue_from(self, node: str, entry: Any) -> None:
+        """`enqueue` what came from another node."""
+        self.enqueue(entry)
 
     def enqueue_system(self, entry: Any) -> None:
         """Like `enqueue`, but ahead of users' messages: behind the init of a server and what goes ahead already."""

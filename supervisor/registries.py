@@ -37,6 +37,7 @@ class Registry(GenServer):
     """
 
     state: Table | None
+    _moves_hot = False
 
     # -- starting ----------------------------------------------------------------------------------------------------
 

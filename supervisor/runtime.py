@@ -14,7 +14,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import gevent
 from greenlet import getcurrent, greenlet
@@ -23,6 +23,7 @@ import supervisor.reports as reports
 from supervisor.clock import Clock, LoopClock
 from supervisor.distribution import Peer, Router
 from supervisor.errors import AlreadyRegistered, Exit, ForkError, NoProcess
+from supervisor.forwarding import Forwarding
 from supervisor.native import get_ident
 from supervisor.pids import NodeId, Pid, Ref
 from supervisor.plain import PlainGreenlet, Start, end_reason
@@ -34,6 +35,9 @@ from supervisor.scheduler import Scheduler
 from supervisor.signals import exit_process
 from supervisor.vias import register_via, unregister_via
 from supervisor.waits import Wait
+
+if TYPE_CHECKING:
+    from supervisor.gates import Gate
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +60,8 @@ class Runtime:
         # Those that had a greenlet when they died, for as long as it keeps their record: orphans are among them.
         self.leaving: weakref.WeakSet[Process] = weakref.WeakSet()
         self.flood = reports.Flood(self.clock)
+        self.moved = Forwarding(self.clock)
+        self.gates: dict[int, Gate] = {}  # by the serial of the process, see `supervisor.gates`
         self.node: Any = None  # the Node that joined this runtime to a network
         self.services: dict[str, Any] = {}  # what upper layers keep here by name: hubs
         self.serials = itertools.count(1)
@@ -106,6 +112,10 @@ class Runtime:
             return self.names.get(target[0])
         return self.names.get(target)
 
+    def is_own(self, one: Pid | Ref) -> bool:
+        """Whether a pid or a ref was made by this life of this node."""
+        return one.home is self.home or one.home.same_as(self.home)
+
     def is_remote(self, target: Any) -> bool:
         """Whether a pid or (name, node) belongs to another node, or to another life of this one."""
         if isinstance(target, Pid):
@@ -128,6 +138,8 @@ class Runtime:
     def forget(self, process: Process) -> None:
         """Take a process that dies out of the table and give its names back."""
         self.table.pop(process.pid.serial, None)
+        if self.gates:
+            self.gates.pop(process.pid.serial, None)
         for name in process.names:
             if self.names.get(name) is process:
                 del self.names[name]

@@ -223,6 +223,8 @@ def monitor(process: Process, target: Any) -> Ref:
     """Watch a pid, a name or a (name, node). The `Down` comes at once when there is no such process."""
     runtime = process.runtime
     ref = runtime.new_ref()
+    if runtime.moved:
+        target = runtime.moved.latest(target)
     if process.monitors is None:
         process.monitors = {}
     process.monitors[ref] = target

@@ -6,12 +6,13 @@ from typing import Any
 
 from greenlet import getcurrent
 
+import supervisor.gates as gates
 import supervisor.signals as signals
 from supervisor.directives import TIMEOUT
 from supervisor.errors import ProcessExit, StartError
 from supervisor.pids import Pid
 from supervisor.reasons import KILL, KILLED, NORMAL
-from supervisor.records import IDLE, INIT, RUNNING, Process, parent_of
+from supervisor.records import INIT, RUNNING, START, Process, parent_of
 from supervisor.runtime import Runtime, current_process
 from supervisor.turns import BEHAVIOUR, Start
 from supervisor.waits import FAILED, REPLIED, Wait
@@ -28,7 +29,10 @@ def start_server(
     me = current_process()
     runtime = me.runtime
     scheduler = runtime.scheduler
+    acting = me.acting_as
     process = runtime.add(BEHAVIOUR, RUNNING)
+    if acting is not None and acting.gated:
+        gates.close(process)
     if name is not None:
         _register_first(runtime, name, process)
     if me.acting_as is None:
@@ -42,7 +46,7 @@ def start_server(
         process.parent = None  # as in OTP: who starts without a link may later send exit signals like anybody else
     wait = Wait(runtime.home, next(runtime.serials), scheduler, getcurrent(), timeout)
     wait.target = process
-    entry = (INIT, Start(cls, args, kwargs, wait))
+    entry = (INIT, Start(cls, args, kwargs, wait, START if acting is None else acting.start_reason))
     try:
         if scheduler.budget > 0 or scheduler.has_budget():
             scheduler.budget -= 1
@@ -52,7 +56,7 @@ def start_server(
             worker.message = entry
             scheduler.suspend(wait, worker)
         else:
-            process.status = IDLE
+            process.status = process.at_rest
             process.enqueue(entry)
             scheduler.suspend(wait)
     except BaseException:

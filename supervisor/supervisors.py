@@ -31,7 +31,7 @@ from supervisor.pids import Pid
 from supervisor.processes import give_way
 from supervisor.reasons import NORMAL, SHUTDOWN, is_orderly
 from supervisor.reasons import Shutdown as ShutdownReason
-from supervisor.records import CAST, Process
+from supervisor.records import CAST, RESTART, START, Process
 from supervisor.restarts import Intensity
 from supervisor.runtime import current_process
 from supervisor.signals import ExitSignal
@@ -66,6 +66,7 @@ class Supervisor(GenServer):
 
     shutdown: ClassVar[Shutdown] = INFINITY
     _init_results = REFUSALS
+    _moves_hot = False
     state: Children
     spec: SupervisorSpec
     intensity: Intensity
@@ -301,7 +302,7 @@ class Supervisor(GenServer):
             if other.spec.restart == "temporary":
                 continue  # it was stopped, and is forgotten
             try:
-                self._run(me, other)
+                self._run(me, other, RESTART)
             except StartError as error:
                 self._retry_later(me, other, error.reason)
                 break
@@ -315,8 +316,8 @@ class Supervisor(GenServer):
 
     # -- the process: one child --------------------------------------------------------------------------------------
 
-    def _run(self, me: Process, child: Child) -> Pid | None:
-        pid = start_one(me, child.spec)
+    def _run(self, me: Process, child: Child, reason: str = START) -> Pid | None:
+        pid = start_one(me, child.spec, reason)
         self.state.set_pid(child, pid)
         return pid
 

@@ -14,7 +14,7 @@ from supervisor.directives import DIRECTIVES, TIMEOUT, Continue, From, Ignore, N
 from supervisor.errors import BadReturn, EncodeError, ProcessExit
 from supervisor.pids import Pid
 from supervisor.reasons import NORMAL, Crash, is_orderly
-from supervisor.records import CALL, CAST, CONTINUE, DEAD, IDLE, INFO, INIT, QUEUED, RUNNING, SYSTEM, Process
+from supervisor.records import CALL, CAST, CONTINUE, DEAD, IDLE, INFO, INIT, QUEUED, RUNNING, START, SYSTEM, Process
 from supervisor.runtime import interrupt_main, reason_of
 from supervisor.waits import PENDING, REPLIED, Wait
 
@@ -27,19 +27,24 @@ _TURN_SECONDS: Final = 0.002
 class Start:
     """The first entry of a server: what its init is called with, and who waits for it."""
 
-    __slots__ = ("args", "cls", "kwargs", "wait")
+    __slots__ = ("args", "cls", "kwargs", "reason", "wait")
 
-    def __init__(self, cls: Any, args: tuple[Any, ...], kwargs: dict[str, Any], wait: Wait) -> None:
+    def __init__(self, cls: Any, args: tuple[Any, ...], kwargs: dict[str, Any], wait: Wait, reason: str) -> None:
         self.cls = cls
         self.args = args
         self.kwargs = kwargs
         self.wait = wait
+        self.reason = reason
 
 
 class GenServerBehaviour:
     """Runs GenServer callbacks on a worker, by OTP's rules. It has no state: all of it is in the process record."""
 
     held: Sequence[Any] = ()
+
+    def hand_out(self) -> Sequence[Any]:
+        """Give up what is held, see `Behaviour`."""
+        return ()
 
     def take_turn(self, process: Process, entry: Any) -> Wait | None:
         """Run on the current worker until the mailbox is empty or it is somebody else's turn.
@@ -106,7 +111,7 @@ class GenServerBehaviour:
             process.runtime.recycle_mailbox(process.mailbox)
             process.mailbox = None
         process.greenlet = None
-        process.status = IDLE
+        process.status = process.at_rest
         return direct
 
     def _handle(self, process: Process, entry: Any) -> Wait | None:
@@ -193,9 +198,10 @@ class GenServerBehaviour:
             self._continue(process, result.continue_)
         elif result.timeout is not None:
             clock = process.runtime.clock
-            process.timer = clock.call_later(result.timeout, self._time_out, process)
+            process.timer = clock.call_later(result.timeout, self.time_out, process)
 
-    def _time_out(self, process: Process) -> None:
+    def time_out(self, process: Process) -> None:
+        """The timeout that a callback returned is over."""
         process.timer = None
         mailbox = process.mailbox
         if not mailbox or mailbox[-1][0] == SYSTEM:  # else a message came in time, and only waits for its turn
@@ -207,14 +213,16 @@ class GenServerBehaviour:
             process.mailbox = process.runtime.new_mailbox()
         process.mailbox.appendleft((CONTINUE, token))
 
-    def _on_system(self, process: Process, fn: Callable[[Process], Any], from_: From) -> Wait | None:
+    def _on_system(self, process: Process, fn: Callable[[Process], Any], from_: From | None) -> Wait | None:
         try:
             value = fn(process)
         except Exception as error:
-            if isinstance(from_[1], Wait):
+            if from_ is None:
+                log.exception("%r: a system message failed", process)
+            elif isinstance(from_[1], Wait):
                 from_[1].fail(error)
             return None
-        return self._answer(process, from_, value)
+        return self._answer(process, from_, value) if from_ is not None else None
 
     # -- beginning and end -------------------------------------------------------------------------------------------
 
@@ -223,6 +231,8 @@ class GenServerBehaviour:
         process.label = cls.__name__
         try:
             process.server = server = cls.__new__(cls)
+            if start.reason is not START:  # most keep the class's own: 100 bytes less each
+                server.start_reason = start.reason
             result = server.init(*start.args, **start.kwargs)
             if type(result) not in server._init_results:
                 result = server._take_init(result)
@@ -307,6 +317,14 @@ def answer_elsewhere(process: Process, from_: From, value: Any) -> None:
 
 
 BEHAVIOUR: Final = GenServerBehaviour()
+
+
+def for_all_servers(process: Process, entry: Any) -> bool:
+    """Whether a server handles it by itself, whatever its callbacks are: also while it is suspended or gated."""
+    kind = entry[0]
+    if kind == INFO:
+        return type(entry[1]) is signals.ExitSignal and entry[1].pid == process.parent
+    return kind == SYSTEM or (kind == CALL and type(entry[1]) is StopRequest)
 
 
 def bad_init(cls: type[Any], result: Any) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from processhub.cluster.wire import register
 from supervisor.directives import StopRequest
+from supervisor.reasons import Moved
 from supervisor.signals import Down, ExitSignal
 
 
@@ -38,3 +39,4 @@ register(42, StopRequest)
 register(43, NodeUp)
 register(44, NodeDown)
 register(45, SpawnRequest)
+register(46, Moved)
