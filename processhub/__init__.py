@@ -33,6 +33,7 @@ from processhub.hub.results import StartFailure, StartResult, StopFailure, StopR
 from processhub.strategy.distribution.centralized_load_balancer import CentralizedLoadBalancer
 from processhub.strategy.distribution.consistent_hashing import ConsistentHashing
 from processhub.strategy.migration.cold_swap import ColdSwap
+from processhub.strategy.migration.hot_swap import HotSwap
 from processhub.strategy.partition_tolerance.divergence import Divergence
 from processhub.strategy.redundancy.singularity import Singularity
 from processhub.strategy.synchronization.pub_sub import PubSub
@@ -118,6 +119,7 @@ __all__ = [
     "GenericTimeout",
     "Handle",
     "HashRing",
+    "HotSwap",
     "HubNotAlive",
     "Ignore",
     "InvalidChildMapping",

@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple, overload
 from greenlet import getcurrent
 
 from processhub.hub.config import HubConfig
+from processhub.hub.drain import drain
 from processhub.hub.errors import HubNotAlive
 from processhub.hub.future import Future
 from processhub.hub.hub import Hub
@@ -73,8 +74,12 @@ class ProcessHub(HubConfig):
 
     @staticmethod
     def stop(hub_id: str) -> None:
-        """Stop the hub on this node: its children stop, the other members take over. Raises HubNotAlive."""
+        """Stop the hub on this node: its children move away (HotSwap) or stop, and the other members take over.
+
+        Raises HubNotAlive.
+        """
         hub = _hub(hub_id)
+        drain(hub)
         Supervisor.stop(hub.initializer)  # "normal": who started the hub, and is linked to it, lives on
 
     @staticmethod

@@ -231,6 +231,13 @@ def open_at_once(process: Process) -> None:
         gate.open(process, (), "", ())
 
 
+def finish(process: Process) -> None:
+    """Wait for no node's mark any more. Does nothing where there is no entrance, or it is closed."""
+    gate = process.runtime.gates.get(process.pid.serial)
+    if isinstance(gate, Entrance):
+        gate.finish(process)
+
+
 def node_lost(runtime: Runtime, node: str) -> None:
     """The link to `node` has ended."""
     for serial in sorted(runtime.gates):

@@ -14,7 +14,7 @@ import supervisor.distribution as distribution
 import supervisor.gates as gates
 import supervisor.signals as signals
 from supervisor.distribution import RemoteTarget, RemoteWait
-from supervisor.errors import NoConnection, ProcessExit
+from supervisor.errors import EncodeError, NoConnection, ProcessExit
 from supervisor.pids import Pid, Ref
 from supervisor.reasons import NOCONNECTION, NOPROC, Moved
 from supervisor.records import CALL, CONTINUE, DEAD, SYSTEM, Process
@@ -169,6 +169,16 @@ def fail_callers(runtime: Runtime, node: str, entries: Iterable[Any]) -> None:
                 wait.fail(NoConnection(node))
         else:
             runtime.transmit(ref.node, (distribution.FAIL, ref, NOCONNECTION))
+
+
+def refuse(runtime: Runtime, entry: Any, error: EncodeError) -> None:
+    """A kept message cannot be sent to another node: who called is told."""
+    if entry[0] == CALL:
+        ref = entry[2][1]
+        if not runtime.is_own(ref):
+            distribution.refuse(runtime, ref, error)
+        elif (wait := runtime.armed_wait(ref)) is not None:
+            wait.fail(error)
 
 
 # -- the new copy ----------------------------------------------------------------------------------------------------

@@ -14,10 +14,12 @@ from typing import Any, Final
 
 from processhub.cluster.messages import NodeDown, NodeUp
 from processhub.hub.exchange import Exchange
+from processhub.hub.handover_messages import Draining
 from processhub.hub.hub import LOCKED, Hub
 from processhub.hub.members import Members
 from processhub.hub.messages import (
     CONFIG,
+    DRAIN,
     STATUS,
     SYNC,
     Accept,
@@ -108,6 +110,9 @@ class Coordinator(GenServer):
             return (self.hub.registry.digest(), busy, sorted(self.hub.members))
         if request == CONFIG:
             return config_to_wire(self.hub.config)
+        if request == DRAIN:
+            self._drain()
+            return True
         if request == SYNC:
             return True  # everything that came before this call has been applied
         raise ValueError(f"the coordinator got {request!r:.200}")
@@ -141,6 +146,19 @@ class Coordinator(GenServer):
     def _on_leave(self, leave: HubLeave) -> None:
         self.members.on_leave(leave)
 
+    def _drain(self) -> None:
+        """This node is about to leave: from now on the others own what it has."""
+        hub = self.hub
+        for node in hub.listeners():
+            GenServer.cast((hub.hub_id, node), Draining(hub.node))
+        self._on_draining(Draining(hub.node))
+
+    def _on_draining(self, message: Draining) -> None:
+        hub = self.hub
+        if message.node in hub.members and message.node not in hub.draining:
+            hub.draining.add(message.node)
+            self.members_changed()
+
     def members_changed(self) -> None:
         """Owners change: look at the children that this concerns."""
         hub = self.hub
@@ -152,6 +170,8 @@ class Coordinator(GenServer):
         if copies == hub.copies:
             affected = hub.config.distribution_strategy.affected(old, new, copies, hub.index)
         self._scans.append(affected if affected is not None else iter(list(hub.registry.children)))
+        if hub.moving:
+            hub.tell("distributed_supervisor", ("handover", "members"))
         self._lock(LOCKED)
         self._reconcile_soon()
 
@@ -287,6 +307,7 @@ _CASTS: Final[dict[type, Any]] = {
     Accept: Coordinator._on_accept,
     Stay: Coordinator._on_stay,
     StayRefused: Coordinator._on_stay_refused,
+    Draining: Coordinator._on_draining,
 }
 _TIMERS: Final[dict[str, Any]] = {
     "join_deadline": Coordinator._join_deadline,

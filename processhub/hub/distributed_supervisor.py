@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import logging
 from collections import deque
+from functools import partial
 from typing import Any, Final
 
 from processhub.hub.backoff import Backoff
 from processhub.hub.collector import Paused
 from processhub.hub.copies import BROKEN, RUNNING_, STARTING_, STOPPING, Child, Starting, Stopping
+from processhub.hub.departures import Departure
+from processhub.hub.handover import Handover
+from processhub.hub.handover_messages import StateChunk
 from processhub.hub.hub import Hub
 from processhub.hub.messages import LEAVE, StartChildren, StartReply, StopChildren
 from processhub.hub.reconciler import next_epoch
+from processhub.hub.revival import revived
 from processhub.hub.start_queue import TIMEOUT, Job, StartQueue
 from processhub.registry import FAILED, RESTARTING, RUNNING, SpecRecord
 from supervisor.errors import CallTimeout
@@ -23,8 +28,9 @@ from supervisor.gen_server import From, GenServer, NoReply
 from supervisor.pids import Pid
 from supervisor.processes import await_exit, send_after, trap_exit
 from supervisor.reasons import KILL, SHUTDOWN, is_orderly
+from supervisor.records import FAILOVER, RESTART
 from supervisor.runtime import current_process
-from supervisor.signals import ExitSignal, send_exit
+from supervisor.signals import Down, ExitSignal, send_exit
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +49,7 @@ class DistributedSupervisor(GenServer):
         self.children: dict[str, Child] = {}
         self.by_pid: dict[Pid, Child] = {}
         self.starts = StartQueue(self.me, hub.specs)
+        self.handover = Handover(hub, self.me, self)
         self._came_up: list[str] = []  # started for the reconciler, and not made known yet
         self._write_timer: Any = None
         # A former distributed supervisor took its children with it.
@@ -61,7 +68,10 @@ class DistributedSupervisor(GenServer):
         if isinstance(request, StopChildren):
             self._stop(request.child_ids, from_)
             return NoReply()
+        if isinstance(request, StateChunk):
+            return self.handover.arrivals.on_chunk(request)
         if request == LEAVE:
+            self.handover.arrivals.drop_all()
             self._stop(list(self.children), from_)
             return NoReply()
         if request == "which_children":
@@ -69,9 +79,16 @@ class DistributedSupervisor(GenServer):
         raise ValueError(f"the distributed supervisor got {request!r:.200}")
 
     def handle_cast(self, request: Any) -> None:
+        if type(request) is not tuple:
+            self.handover.on_message(request)
+            return
         kind, argument = request
         if kind == "start":
-            self._start_desired(argument)
+            self._start_desired(*argument)
+        elif kind == "move":
+            self.handover.begin(*argument)
+        elif kind == "handover":
+            self.handover.on_timer(argument)
         elif kind == "stop":
             self._stop(argument, None)
 
@@ -80,12 +97,18 @@ class DistributedSupervisor(GenServer):
             child = self.by_pid.pop(message.pid, None)
             if child is not None:
                 self._child_ended(child, message.reason)
+            else:
+                self.handover.arrivals.ended(message.pid)
+        elif isinstance(message, Down):
+            self.handover.on_down(message)
         elif isinstance(message, tuple) and len(message) == 2:
             self._on_timer(*message)
 
     def _on_timer(self, kind: str, argument: Any) -> None:
         if kind == "retry":
             self._retry(argument)
+        elif kind == "handover":
+            self.handover.on_timer(argument)
         elif kind == "kill":
             self._kill(argument)
         elif kind == "write":
@@ -194,25 +217,25 @@ class DistributedSupervisor(GenServer):
 
     # -- starting what is desired ------------------------------------------------------------------------------------
 
-    def _start_desired(self, child_ids: list[str]) -> None:
-        """The reconciler wants these to run here."""
+    def _start_desired(self, reason: str, child_ids: list[str]) -> None:
+        """The reconciler wants these to run here. reason: what their `start_reason` says."""
         registry = self.hub.registry
         for child_id in child_ids:
             desired = registry.children.get(child_id)
-            if desired is None or not self.hub.takes_part:
+            if desired is None or not self.hub.takes_part or child_id in self.hub.moving:
                 continue
             child = self.children.get(child_id)
             if child is None:
                 epoch = next_epoch(registry.rows(child_id))
                 child = self.children[child_id] = Child(child_id, desired.spec, epoch)
-                self._queue_start(child)
+                self._queue_start(child, reason)
             elif child.state == BROKEN and child.record != desired.spec:
                 child.failures = 0
                 self._queue_start(child)
 
-    def _queue_start(self, child: Child) -> None:
+    def _queue_start(self, child: Child, reason: str = RESTART) -> None:
         child.state = STARTING_
-        child.job = Job(child.child_id, child.record, self._restarted)
+        child.job = Job(child.child_id, child.record, self._restarted, reason)
         self.starts.put(child.job)
 
     def _restarted(self, child_id: str, pid: Pid | None, reason: Any) -> None:
@@ -275,6 +298,7 @@ class DistributedSupervisor(GenServer):
     def _child_ended(self, child: Child, reason: Any) -> None:
         hub = self.hub
         child.pid = None
+        self.handover.departures.ended(child.child_id)
         if child.state == STOPPING:
             self._stopped(child)
             return
@@ -322,6 +346,38 @@ class DistributedSupervisor(GenServer):
 
     def _tell_coordinator(self, child_id: str) -> None:
         self.hub.tell("coordinator", ("touched", [child_id]))
+
+    # -- moving (see `processhub.hub.handover`) ----------------------------------------------------------------------
+
+    def stop_here(self, child_ids: list[str]) -> None:
+        """Stop copies; the new owner starts its own when it sees that they are gone."""
+        self._stop(child_ids, None)
+
+    def give_up(self, child: Child) -> None:
+        """It is no copy of this node any more."""
+        self._forget(child)
+
+    def take_in(self, child: Child, pid: Pid) -> None:
+        """A copy that came from another node runs here."""
+        self.children[child.child_id] = child
+        self._runs(child, pid)
+
+    def revive(self, child: Child, departure: Departure) -> None:
+        """The node to which it had moved is lost: start it here, from what it was."""
+        hub = self.hub
+        if child.child_id not in hub.registry.children or hub.leaving or child.child_id in self.children:
+            hub.registry.drop_row(child.child_id)
+            hub.publish()
+            return
+        child.pid = None
+        child.state = STARTING_
+        child.epoch = next_epoch(hub.registry.rows(child.child_id))
+        self.children[child.child_id] = child
+        hub.registry.set_row(child.child_id, None, RESTARTING, child.epoch)
+        done = partial(revived, hub, departure, self._restarted)
+        child.job = Job(child.child_id, child.record, done, FAILOVER, gated=True)
+        self.starts.put(child.job)
+        hub.publish()
 
     # -- stopping ----------------------------------------------------------------------------------------------------
 

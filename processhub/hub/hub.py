@@ -8,7 +8,7 @@ here gives way while it changes something.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from random import Random
 from typing import Any
 
@@ -16,11 +16,12 @@ from processhub.cluster.wire import Codec
 from processhub.hub.config import HubConfig
 from processhub.hub.messages import BatchMessage
 from processhub.hub.specs import SpecCodec
-from processhub.registry import Changes, Registry
+from processhub.registry import LEAVING, Changes, Registry, RowChange
 from processhub.strategy.distribution.base import Placement
 from processhub.strategy.distribution.centralized_load_balancer import CentralizedLoadBalancer
 from processhub.strategy.distribution.ring_index import RingIndex
 from supervisor.errors import NoProcess
+from supervisor.forwarding import note_moves
 from supervisor.gen_server import GenServer
 from supervisor.pids import Pid
 from supervisor.processes import new_wait
@@ -30,6 +31,13 @@ from supervisor.waits import Wait
 log = logging.getLogger(__name__)
 
 LOCKED = 10
+
+
+def _moves(rows: Iterable[RowChange]) -> Iterator[tuple[Pid, Pid]]:
+    """(old pid, new pid) of the copies that leave for another node."""
+    for _, _, _, new in rows:
+        if new is not None and new.state == LEAVING and new.to is not None:
+            yield new.pid, new.to
 
 
 class Hub:
@@ -61,6 +69,8 @@ class Hub:
         self.joined = False
         self.partitioned = False
         self.has_static_children = False  # whether those of the configuration were started
+        self.moving: set[str] = set()  # children whose hand-over is under way here: the reconciler leaves them alone
+        self.draining: set[str] = set()  # members that are about to leave: they own nothing any more
         self.leaving = False  # the node is about to leave: nothing is started or taken any more
         self.level = 0
         self.initializer: Pid | None = None
@@ -116,7 +126,8 @@ class Hub:
 
     def place(self) -> tuple[Placement, Placement]:
         """Compute the placement for the present members. Returns the old one and the new one."""
-        old, self.placement = self.placement, self.config.distribution_strategy.place(self.lives)
+        staying = {node: life for node, life in self.lives.items() if node not in self.draining}
+        old, self.placement = self.placement, self.config.distribution_strategy.place(staying or self.lives)
         return old, self.placement
 
     def now_ms(self) -> int:
@@ -162,8 +173,13 @@ class Hub:
             for child_id in child_ids:
                 self._wake(child_id)
 
+    def moved_away(self, node: str, child_ids: list[str]) -> None:
+        """Children of this node have moved to another one."""
+        log.info("hub %s: %d children have moved to %s", self.hub_id, len(child_ids), node)
+
     def applied(self, changes: Changes) -> None:
-        """Changes came from another node: keep the index, wake who waits."""
+        """Changes came from another node: keep the index, send to new pids, wake who waits."""
+        note_moves(self.runtime, _moves(changes.rows))
         for change in changes.children:
             if change.old is None:
                 self.index.add(change.child_id)

@@ -125,6 +125,7 @@ class Members:
         elif hub.members.get(hello.node) != hello.incarnation or hub.lives.get(hello.node) != hello.life:
             log.info("hub %s: %s joins", hub.hub_id, hello.node)
             is_new = hub.lives.get(hello.node) != hello.life
+            hub.draining.discard(hello.node)
             hub.members[hello.node] = hello.incarnation
             hub.lives[hello.node] = hello.life
             if is_new:
@@ -182,6 +183,7 @@ class Members:
         if ref is not None:
             self._nodes.pop(ref, None)
         hub.observers.discard(node)
+        hub.draining.discard(node)
         self._exchange.forget(node)
         hub.lives.pop(node, None)
         if hub.members.pop(node, None) is not None:

@@ -16,7 +16,9 @@ from processhub.hub.hub import Hub
 from processhub.hub.messages import Accept, Offer, Stay, StayRefused
 from processhub.hub.promises import Promises
 from processhub.registry import RUNNING
+from processhub.strategy.migration.base import Order
 from supervisor.gen_server import GenServer
+from supervisor.records import FAILOVER, HANDOVER, START
 
 log = logging.getLogger(__name__)
 
@@ -29,10 +31,12 @@ class Moves:
     def __init__(self, hub: Hub) -> None:
         self.hub = hub
         self.waiting: dict[str, float] = {}  # child -> since when this owner waits for somebody else
+        self._expected: set[str] = set()  # those that it waits to be handed
+        self._patience = hub.config.migration_strategy.time_limit(hub.config.migr_base_timeout)
         self._pending: dict[str, float] = {}  # child -> when we told another node something about it
         self.choosing = Choosing(hub) if hub.balances else None
         self._promises = Promises()
-        self._starts: list[str] = []
+        self._starts: dict[str, list[str]] = {}  # by their reason
         self._stops: list[str] = []
         self._offers: dict[str, list[str]] = {}
         self._accepts: dict[str, list[str]] = {}
@@ -48,6 +52,9 @@ class Moves:
         choosing = self.choosing
         now = hub.runtime.clock.now()
         for child_id in child_ids:
+            if child_id in hub.moving:
+                self._forget_waits(child_id)
+                continue
             rows = registry.rows(child_id)
             if choosing is not None and choosing.holds_back(child_id, now):
                 continue
@@ -62,11 +69,15 @@ class Moves:
                 continue
             self._decide(child_id, rows, owners, desired, unknown, now)
 
-    def _settled(self, child_id: str) -> None:
+    def _forget_waits(self, child_id: str) -> None:
         if self.waiting:
             self.waiting.pop(child_id, None)
+            self._expected.discard(child_id)
         if self._pending:
             self._pending.pop(child_id, None)
+
+    def _settled(self, child_id: str) -> None:
+        self._forget_waits(child_id)
         if self._promises:
             self._promises.forget(child_id)  # no other copy is left that could follow our word, or ours is gone
 
@@ -81,7 +92,7 @@ class Moves:
             desired,
             hub.members,
             now=now,
-            deadline=hub.config.migr_base_timeout,
+            deadline=self._patience,
             tables_unknown=unknown,
             waiting_since=self.waiting.get(child_id),
             promised=self._promises.outstanding(child_id, rows, hub.members, now),
@@ -90,13 +101,17 @@ class Moves:
             if child_id not in self.waiting:
                 self.waiting[child_id] = now
                 if isinstance(decision, reconciler.AwaitHandover):
+                    self._expected.add(child_id)
                     self._ask_for(child_id, owners, rows, decision.from_node)
             return
         since = self.waiting.pop(child_id, None)
+        expected = child_id in self._expected
+        self._expected.discard(child_id)
         if isinstance(decision, reconciler.StartHere):
-            if since is not None and now - since >= hub.config.migr_base_timeout:
+            if since is not None and now - since >= self._patience:
                 log.warning("hub %s: child %r is started here: %s", hub.hub_id, child_id, decision.why)
-            self._starts.append(child_id)
+            reason = START if rows else HANDOVER if expected else FAILOVER
+            self._starts.setdefault(reason, []).append(child_id)
         elif isinstance(decision, reconciler.StopHere):
             self._stops.append(child_id)
         elif isinstance(decision, reconciler.Offer):
@@ -126,8 +141,7 @@ class Moves:
     def due(self) -> list[str]:
         """Children to look at again: their waiting may be over, or what we said may be lost."""
         now = self.hub.runtime.clock.now()
-        deadline = self.hub.config.migr_base_timeout
-        due = [child_id for child_id, since in self.waiting.items() if now - since >= deadline]
+        due = [child_id for child_id, since in self.waiting.items() if now - since >= self._patience]
         due += self.choosing.due(now) if self.choosing is not None else ()
         return due + [child_id for child_id, said in self._pending.items() if now - said >= REPEAT_SECONDS]
 
@@ -138,9 +152,9 @@ class Moves:
         hub = self.hub
         if self.choosing is not None:
             self.choosing.carry_out()
-        if self._starts:
-            hub.tell("distributed_supervisor", ("start", self._starts))
-            self._starts = []
+        starts, self._starts = self._starts, {}
+        for reason in sorted(starts):
+            hub.tell("distributed_supervisor", ("start", (reason, starts[reason])))
         if self._stops:
             hub.tell("distributed_supervisor", ("stop", self._stops))
             self._stops = []
@@ -175,7 +189,10 @@ class Moves:
             self._tell(offer.node, Accept(hub.node, accepted))
 
     def on_accept(self, accept: Accept) -> None:
-        """The owner takes these: our copies stop, and it starts its own when it sees that they are gone."""
+        """The owner takes these: they move as the migration strategy says.
+
+        Stop first: our copies stop, and it starts its own when it sees that they are gone.
+        """
         hub = self.hub
         registry = hub.registry
         now = hub.runtime.clock.now()
@@ -187,7 +204,9 @@ class Moves:
             owners = hub.owners(child_id)
             if reconciler.may_hand_over(hub.node, owners, rows, desired, accept.node, hub.members, promised=promised):
                 ready.append(child_id)
-        if ready:
+        if ready and hub.config.migration_strategy.order is Order.START_FIRST:
+            hub.tell("distributed_supervisor", ("move", (accept.node, ready)))
+        elif ready:
             hub.tell("distributed_supervisor", ("stop", ready))
 
     def on_stay(self, stay: Stay) -> None:

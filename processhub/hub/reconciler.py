@@ -212,7 +212,9 @@ def _owner(case: _Situation) -> Decision:
     running = (node for node in case.owners if node in case.held and case.held[node].state == RUNNING)
     if next(running, None) != case.own_node:
         return NOTHING
-    extra = tuple(node for node in case.surplus[len(case.missing) :] if node in case.held)
+    # (One that leaves goes by itself.)
+    surplus = case.surplus[len(case.missing) :]
+    extra = tuple(node for node in surplus if node in case.held and case.held[node].state != LEAVING)
     return TellStay(extra) if extra else NOTHING
 
 

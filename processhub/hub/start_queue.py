@@ -17,9 +17,10 @@ from processhub.hub.collector import BulkStart
 from processhub.hub.specs import SpecCodec
 from processhub.registry import SpecRecord
 from supervisor.errors import ProcessExit, StartError
+from supervisor.gates import open_at_once
 from supervisor.pids import Pid
 from supervisor.reasons import KILL, Crash
-from supervisor.records import DEAD, ActingAs, Process
+from supervisor.records import DEAD, START, ActingAs, Process
 from supervisor.runtime import current_process, reason_of
 from supervisor.signals import exit_process, link, send_exit, unlink
 
@@ -31,14 +32,19 @@ Done = Callable[[str, Pid | None, Any], None]
 
 
 class Job:
-    """One start. `done(child_id, pid, reason)` is called once: with the pid, or None and why it did not start."""
+    """One start. `done(child_id, pid, reason)` is called once: with the pid, or None and why it did not start.
 
-    __slots__ = ("acting", "child_id", "done", "record", "worker")
+    reason: what the server's `start_reason` says. gated: it handles nothing until its gate is opened.
+    """
 
-    def __init__(self, child_id: str, record: SpecRecord, done: Done) -> None:
+    __slots__ = ("acting", "child_id", "done", "gated", "reason", "record", "worker")
+
+    def __init__(self, child_id: str, record: SpecRecord, done: Done, reason: str = START, gated: bool = False) -> None:
         self.child_id = child_id
         self.record = record
         self.done: Done | None = done
+        self.reason = reason
+        self.gated = gated
         self.worker: Process | None = None
         self.acting: ActingAs | None = None
 
@@ -120,6 +126,7 @@ class StartQueue:
         acting = me.acting_as
         assert acting is not None
         acting.started.clear()
+        acting.start_reason, acting.gated = job.reason, job.gated
         job.worker, job.acting = me, acting
         try:
             pid = self._specs.ready(job.child_id, job.record).run_start()
@@ -142,7 +149,17 @@ class StartQueue:
             job.finish(None, reason)
         else:
             self._bulk.started()
+            if job.gated:
+                _open_others(me, acting, pid)
             job.finish(pid, None)
+
+
+def _open_others(me: Process, acting: ActingAs, pid: Pid) -> None:
+    """What else the start function has started does not move."""
+    for other in acting.started:
+        process = me.runtime.local(other)
+        if process is not None and other != pid:
+            open_at_once(process)
 
 
 def _is_live(me: Process, pid: Any) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from processhub.hub.drain import drain
 from processhub.hub.hub import Hub
 from processhub.hub.messages import LEAVE, HubLeave
 from supervisor.errors import ProcessExit
@@ -42,9 +43,10 @@ class SystemRegistry(GenServer):
             GenServer.cast((hub.hub_id, node), HubLeave(hub.node))
 
     def _leave(self) -> None:
-        """The node is about to leave: take nothing more, stop the children, tell the others. In this order, or copies
-        of one child would run here and there."""
+        """The node is about to leave: hand over what can be, take nothing more, stop the other children, tell the
+        others. In this order, or copies of one child would run here and there."""
         hub = self.hub
+        drain(hub)
         hub.leaving = True
         try:
             GenServer.call(hub.supervisor_name, LEAVE, None)

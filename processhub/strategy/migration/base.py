@@ -15,7 +15,7 @@ class Order(Enum):
     """The old node stops its copy, drops its row and sends the child; the new node starts it when it arrives."""
 
     START_FIRST = "start_first"
-    """The new node starts its copy; the old node stops its own when it hears that the new one runs."""
+    """The new node starts its copy, which takes over from the old one: see `processhub.hub.handover`. Needs HotSwap."""
 
 
 class Migration(Strategy, ABC):
@@ -33,9 +33,9 @@ class Migration(Strategy, ABC):
 
     @abstractmethod
     def time_limit(self, base: float) -> float:
-        """Seconds from the Accept after which the move of a child counts as failed.
+        """Seconds for which an owner waits to be handed a child before it starts the child itself.
 
-        The old node then keeps its copy if it still has it, and the child is decided upon anew.
+        A hand-over that is under way does not count: it has its own deadline.
 
         Args:
             base: `migr_base_timeout` of the hub, in seconds.
