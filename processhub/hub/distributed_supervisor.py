@@ -393,6 +393,8 @@ class DistributedSupervisor(GenServer):
                 self._stop_child(child, stopping, late)
             else:
                 stopping.stopped.append(child_id)  # the reconciler was faster, or there never was a copy here
+                if child_id not in self.hub.moving:
+                    self.hub.registry.drop_row(child_id)
         self._kill_late(late)
         stopping.left -= 1
         self._stop_done(stopping)

@@ -15,7 +15,7 @@ from processhub.hub.choosing import Choosing
 from processhub.hub.hub import Hub
 from processhub.hub.messages import Accept, Offer, Stay, StayRefused
 from processhub.hub.promises import Promises
-from processhub.registry import RUNNING
+from processhub.registry import LEAVING, RUNNING
 from processhub.strategy.migration.base import Order
 from supervisor.gen_server import GenServer
 from supervisor.records import FAILOVER, HANDOVER, START
@@ -118,7 +118,9 @@ class Moves:
             self._offers.setdefault(decision.to, []).append(child_id)
             self._pending[child_id] = now
         elif isinstance(decision, reconciler.TellStay):
-            self._tell_stay(child_id, rows, decision.nodes, now)
+            # A copy that leaves goes by itself; it is told only if it is still there the next time.
+            told = [node for node in decision.nodes if rows[node].state != LEAVING or child_id in self._pending]
+            self._tell_stay(child_id, rows, told, now)
         else:
             self._pending.pop(child_id, None)
 

@@ -212,9 +212,7 @@ def _owner(case: _Situation) -> Decision:
     running = (node for node in case.owners if node in case.held and case.held[node].state == RUNNING)
     if next(running, None) != case.own_node:
         return NOTHING
-    # (One that leaves goes by itself.)
-    surplus = case.surplus[len(case.missing) :]
-    extra = tuple(node for node in surplus if node in case.held and case.held[node].state != LEAVING)
+    extra = tuple(node for node in case.surplus[len(case.missing) :] if node in case.held)
     return TellStay(extra) if extra else NOTHING
 
 
