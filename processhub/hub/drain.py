@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from processhub.hub.hub import Hub
-from processhub.hub.messages import DRAIN
+from processhub.hub.messages import DRAIN, SYNC
 from processhub.strategy.migration.hot_swap import HotSwap
 from supervisor.errors import CallTimeout, ProcessExit
 from supervisor.gen_server import GenServer
@@ -30,3 +30,5 @@ def drain(hub: Hub) -> None:
         return  # then they stop cold
     while hub.registry.own_table and clock.now() < deadline:
         sleep(_LOOK_SECONDS)
+    # Once they have answered, all know where the children went, and what they had sent here before was passed on.
+    GenServer.multi_call(hub.others(), hub.hub_id, SYNC, max(0.0, deadline - clock.now()))

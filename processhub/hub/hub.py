@@ -70,6 +70,7 @@ class Hub:
         self.partitioned = False
         self.has_static_children = False  # whether those of the configuration were started
         self.moving: set[str] = set()  # children whose hand-over is under way here: the reconciler leaves them alone
+        self.unmet: dict[str, float] = {}  # members of members, which we have not met yet -> since when
         self.draining: set[str] = set()  # members that are about to leave: they own nothing any more
         self.leaving = False  # the node is about to leave: nothing is started or taken any more
         self.level = 0
@@ -95,6 +96,21 @@ class Hub:
         return self.name_of("distributed_supervisor")
 
     # -- members and owners ------------------------------------------------------------------------------------------
+
+    def told_of(self, nodes: Iterable[str]) -> None:
+        """A member counts these as members."""
+        now = self.runtime.clock.now()
+        for node in nodes:
+            if node not in self.members and node != self.node:
+                self.unmet[node] = now
+
+    @property
+    def is_in_the_dark(self) -> bool:
+        """Whether there are members of which we do not know what they hold; those whom we cannot meet soon but for."""
+        if self.unmet:
+            long_ago = self.runtime.clock.now() - self.config.migr_base_timeout
+            self.unmet = {node: since for node, since in self.unmet.items() if since > long_ago}
+        return bool(self.unmet or self.registry.unknown(self.others()))
 
     def others(self) -> list[str]:
         """The other members, sorted."""

@@ -94,8 +94,8 @@ class Members:
     def _hello(self, answer: bool) -> HubHello:
         hub = self._hub
         vector = hub.registry.vector().to_wire()
-        life = hub.lives.get(hub.node, 0)
-        return HubHello(hub.node, hub.registry.incarnation, hub.observer, answer, hub.config.digest(), vector, life)
+        incarnation, digest, life = hub.registry.incarnation, hub.config.digest(), hub.lives.get(hub.node, 0)
+        return HubHello(hub.node, incarnation, hub.observer, answer, digest, vector, life, sorted(hub.members))
 
     def on_hello(self, hello: HubHello) -> None:
         """A hub presents itself: it becomes a member or an observer, or is refused."""
@@ -120,6 +120,8 @@ class Members:
 
     def _welcome(self, hello: HubHello) -> None:
         hub = self._hub
+        hub.told_of(hello.members)
+        hub.unmet.pop(hello.node, None)
         if hello.observer:
             hub.observers.add(hello.node)
         elif hub.members.get(hello.node) != hello.incarnation or hub.lives.get(hello.node) != hello.life:
@@ -184,6 +186,7 @@ class Members:
             self._nodes.pop(ref, None)
         hub.observers.discard(node)
         hub.draining.discard(node)
+        hub.unmet.pop(node, None)
         self._exchange.forget(node)
         hub.lives.pop(node, None)
         if hub.members.pop(node, None) is not None:

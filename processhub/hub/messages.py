@@ -14,7 +14,7 @@ class HubHello:
     """A coordinator presents its hub. `answer`: it is the reply to a hello, and wants none.
 
     vector: what it has of the registry, as `RegistryVector.to_wire()`; digest: its options, which all members share;
-    life: see `Hub.lives`.
+    life: see `Hub.lives`; members: whom it counts as members.
     """
 
     node: str
@@ -24,6 +24,7 @@ class HubHello:
     digest: Any
     vector: Any
     life: int
+    members: list[str]
 
 
 @dataclass(frozen=True)

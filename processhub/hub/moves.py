@@ -48,7 +48,7 @@ class Moves:
         """Decide what this node does about each of these children."""
         hub = self.hub
         registry, own = hub.registry, hub.node
-        unknown = bool(registry.unknown(hub.others()))
+        unknown = hub.is_in_the_dark
         choosing = self.choosing
         now = hub.runtime.clock.now()
         for child_id in child_ids:
@@ -143,7 +143,12 @@ class Moves:
     def due(self) -> list[str]:
         """Children to look at again: their waiting may be over, or what we said may be lost."""
         now = self.hub.runtime.clock.now()
-        due = [child_id for child_id, since in self.waiting.items() if now - since >= self._patience]
+        knows = not self.hub.is_in_the_dark
+        due = [
+            child_id
+            for child_id, since in self.waiting.items()
+            if now - since >= self._patience or (knows and child_id not in self._expected)
+        ]
         due += self.choosing.due(now) if self.choosing is not None else ()
         return due + [child_id for child_id, said in self._pending.items() if now - said >= REPEAT_SECONDS]
 
