@@ -91,7 +91,7 @@ class Arrivals:
 
     def on_begin(self, message: Begin) -> None:
         """Start these, gated."""
-        begun = False
+        begun: list[str] = []
         for child_id in message.child_ids:
             former = self._all.get(child_id)
             if former is not None:
@@ -106,8 +106,9 @@ class Arrivals:
             self._all[child_id] = arrival
             self._hub.moving.add(child_id)
             self._owner.starts.put(arrival.job)
-            begun = True
+            begun.append(child_id)
         if begun:
+            self._touched(begun)  # so that the owner's patience begins anew with each try
             send_after(self._me.pid, ("handover", message.batch), self._strategy.child_migration_timeout)
 
     def _why_not(self, child_id: str) -> str | None:
@@ -116,7 +117,7 @@ class Arrivals:
             return "not desired"
         if child_id in self._owner.children or hub.node in hub.registry.rows(child_id):
             return "it has a copy here"
-        return None if hub.takes_part else "it takes no children"
+        return None if hub.takes_part and hub.node not in hub.draining else "it takes no children"
 
     def _started(self, arrival: Arrival, child_id: str, pid: Pid | None, reason: Any) -> None:
         arrival.job = None
@@ -284,8 +285,8 @@ class Arrivals:
         for arrival in list(self._all.values()):
             self._refuse(arrival, "the node leaves")
 
-    def look_again(self) -> None:
-        """Ask about those that wait for a decision; go on without nodes that are no members any more."""
+    def look_again(self, ask: bool) -> None:
+        """Go on without nodes that are no members any more; `ask` about those that wait for a decision."""
         members, now = self._hub.members, self._hub.runtime.clock.now()
         for arrival in list(self._all.values()):
             if arrival.node not in members:
@@ -293,7 +294,7 @@ class Arrivals:
                     self._go_on_alone(arrival)
                 else:
                     self._drop(arrival)
-            elif arrival.step == READY:
+            elif arrival.step == READY and ask:
                 kind = Ready if arrival.with_state else Started
                 row = arrival.child_id if arrival.with_state else (arrival.child_id, arrival.pid)
                 self._out.put(arrival.node, kind, arrival.batch, row)

@@ -46,6 +46,7 @@ log = logging.getLogger(__name__)
 
 SLICE: Final = 250  # children that are looked at before other messages get their turn
 TICK_SECONDS: Final = 0.5
+STILL_SECONDS: Final = 2.0  # a tick that comes so late shows that the whole node stood still
 RECONCILE: Final = "reconcile"
 
 
@@ -61,6 +62,7 @@ class Coordinator(GenServer):
         self._touched = Touched()
         self._scans: deque[Iterator[str]] = deque()
         self._scheduled = False
+        self._last_tick = hub.runtime.clock.now()
         return Continue("announce")
 
     def handle_continue(self, token: str) -> None:
@@ -271,6 +273,10 @@ class Coordinator(GenServer):
     def _tick(self) -> None:
         """Look again at what waits for something that may never come."""
         self._after(TICK_SECONDS, "tick")
+        now = self.hub.runtime.clock.now()
+        last, self._last_tick = self._last_tick, now
+        if now - last > STILL_SECONDS:
+            self.moves.stood_still()
         self._touch(self.moves.due())
 
     def _discover(self) -> None:

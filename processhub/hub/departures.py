@@ -174,17 +174,17 @@ class Departures:
 
     def on_ready(self, message: Ready) -> None:
         """New copies have taken their states: the old ones are no more."""
-        committed = []
-        for child_id in message.child_ids:
-            departure = self._at(child_id, message.batch, HELD)
-            if departure is not None:
+        committed, again = [], []
+        for child_id in dict.fromkeys(message.child_ids):
+            departure = self._all.get(child_id)
+            if departure is None or departure.batch != message.batch or departure.step < HELD:
+                self._out.put(message.node, NotMoved, message.batch, (child_id, "not moving"))
+            elif departure.step == HELD:
                 self._commit(departure)
                 committed.append(departure)
-            elif self._at(child_id, message.batch, COMMITTED) is None:
-                self._out.put(message.node, NotMoved, message.batch, (child_id, "not moving"))
             else:
-                committed.append(self._all[child_id])  # it asks because ours was lost
-        self._send_commits(committed)
+                again.append(departure)  # it asks because ours was lost
+        self._send_commits(committed + again)
         self._hub.publish()
         if committed and not self._strategy.confirm_handover:
             self._moved_away(committed)
@@ -237,11 +237,13 @@ class Departures:
 
     def on_done(self, message: Done) -> None:
         """New copies run."""
-        done = [self._at(child_id, message.batch, COMMITTED) for child_id in message.child_ids]
-        found = [departure for departure in done if departure is not None]
-        for departure in found:
-            self._end(departure)
-            self._hub.registry.drop_row(departure.child.child_id)
+        found = []
+        for child_id in message.child_ids:
+            departure = self._at(child_id, message.batch, COMMITTED)
+            if departure is not None:
+                self._end(departure)
+                self._hub.registry.drop_row(child_id)
+                found.append(departure)
         if found:
             self._hub.written(departure.child.child_id for departure in found)
             self._hub.publish()
@@ -315,8 +317,8 @@ class Departures:
 
     # -- now and then ------------------------------------------------------------------------------------------------
 
-    def look_again(self) -> None:
-        """Repeat what was not confirmed; give up nodes that are no members any more."""
+    def look_again(self, repeat: bool) -> None:
+        """Give up nodes that are no members any more; `repeat` what was not confirmed."""
         members = self._hub.members
         for departure in list(self._all.values()):
             if departure.to not in members:
@@ -324,7 +326,8 @@ class Departures:
                     self._revive(departure, "it is lost")
                 else:
                     self._fail(departure, "it is lost")
-        self._send_commits([found for found in self._all.values() if found.step == COMMITTED])
+        if repeat:
+            self._send_commits([found for found in self._all.values() if found.step == COMMITTED])
         long_ago = self._hub.runtime.clock.now() - FORGOTTEN_SECONDS
         for child_id in [child_id for child_id, one in self._failures.items() if one.not_before < long_ago]:
             del self._failures[child_id]

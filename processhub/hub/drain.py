@@ -28,7 +28,7 @@ def drain(hub: Hub) -> None:
         GenServer.call(hub.hub_id, DRAIN, strategy.handover_data_wait)
     except (ProcessExit, CallTimeout):
         return  # then they stop cold
-    while hub.registry.own_table and clock.now() < deadline:
+    while (hub.registry.own_table or hub.moving) and clock.now() < deadline:
         sleep(_LOOK_SECONDS)
     # Once they have answered, all know where the children went, and what they had sent here before was passed on.
     GenServer.multi_call(hub.others(), hub.hub_id, SYNC, max(0.0, deadline - clock.now()))

@@ -64,20 +64,19 @@ class Handover:
         if what == "flush":
             self._out.flush()
         elif what == "members":
-            self.look_again()
+            self._look_again(repeat=False)
             self._keep_watch()
         elif what == "tick":
             self._ticking = False
-            self.look_again()
+            self._look_again(repeat=True)
             self._keep_watch()
         else:
             self.departures.overdue(what)
             self.arrivals.overdue(what)
 
-    def look_again(self) -> None:
-        """Repeat what was not answered, and go on without nodes that are lost."""
-        self.departures.look_again()
-        self.arrivals.look_again()
+    def _look_again(self, repeat: bool) -> None:
+        self.departures.look_again(repeat)
+        self.arrivals.look_again(repeat)
 
     def on_down(self, down: Down) -> None:
         """The distributed supervisor of another node, or the link to it, is gone."""

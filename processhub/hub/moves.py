@@ -140,6 +140,11 @@ class Moves:
         """Whether there are children about which this node waits for somebody else."""
         return bool(self.waiting or (self.choosing is not None and self.choosing.waiting))
 
+    def stood_still(self) -> None:
+        """This node did nothing for a while: what it waited for may lie before it, and gets its time."""
+        now = self.hub.runtime.clock.now()
+        self.waiting = dict.fromkeys(self.waiting, now)
+
     def due(self) -> list[str]:
         """Children to look at again: their waiting may be over, or what we said may be lost."""
         now = self.hub.runtime.clock.now()

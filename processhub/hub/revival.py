@@ -25,9 +25,7 @@ def revived(hub: Hub, departure: Departure, done: Done, child_id: str, pid: Pid 
     process = hub.runtime.local(pid) if pid is not None else None
     if pid is not None and process is not None:
         handover.run_ahead(process, partial(_go_on, hub, departure))
-        for former in (departure.process.pid, departure.new_pid):
-            if former is not None:
-                hub.runtime.moved.add(former, pid)
+        hub.runtime.moved.add(departure.process.pid, pid)
     done(child_id, pid, reason)
 
 

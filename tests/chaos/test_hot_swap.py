@@ -34,7 +34,7 @@ def test_after_random_faults_every_child_runs_once_and_no_move_is_left(seed: int
 
 
 def test_the_same_seed_replays_exactly() -> None:
-    assert replay(3, HotRun) == replay(3, HotRun, CONFIG)
+    assert replay(3, HotRun) == replay(3, HotRun)
 
 
 if __name__ == "__main__":
