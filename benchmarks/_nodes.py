@@ -11,11 +11,12 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from processhub import GenServer, Node, ProcessHub, Supervisor, process
+from processhub import ColdSwap, GenServer, HotSwap, Node, ProcessHub, Supervisor, process
 from supervisor.runtime import current_runtime
 
 HUB = "bench"
 SERVER = "bench.server"
+HOT = "hot"
 
 
 class Counter(GenServer):
@@ -58,13 +59,13 @@ def free_ports(count: int) -> list[int]:
 
 
 @contextmanager
-def cluster(count: int) -> Iterator[tuple[list[str], list[subprocess.Popen[bytes]]]]:
+def cluster(count: int, hot: bool = False) -> Iterator[tuple[list[str], list[subprocess.Popen[bytes]]]]:
     """`count` nodes with a hub; this process is the first of them. Yields their names and the others' processes."""
     os.environ.setdefault("PROCESSHUB_COOKIE", secrets.token_hex(16))
     names = [f"n{number}@127.0.0.1:{port}" for number, port in enumerate(free_ports(count), start=1)]
-    others = [start_node(name, names[0]) for name in names[1:]]
+    others = [start_node(name, names[0], hot) for name in names[1:]]
     try:
-        supervisor = host(names[0], ())
+        supervisor = host(names[0], (), hot)
         ProcessHub.await_settled(HUB, 30.0, names)
         yield names, others
         Supervisor.stop(supervisor)
@@ -75,21 +76,23 @@ def cluster(count: int) -> Iterator[tuple[list[str], list[subprocess.Popen[bytes
             other.wait()
 
 
-def start_node(name: str, seed: str) -> subprocess.Popen[bytes]:
+def start_node(name: str, seed: str, hot: bool) -> subprocess.Popen[bytes]:
     """A node in a process of its own."""
-    return subprocess.Popen([sys.executable, "-m", "benchmarks._nodes", name, seed], stdin=subprocess.PIPE)
+    arguments = [name, seed, *([HOT] if hot else [])]
+    return subprocess.Popen([sys.executable, "-m", "benchmarks._nodes", *arguments], stdin=subprocess.PIPE)
 
 
-def host(name: str, seeds: Iterable[str]) -> Any:
-    """Make this process a node with a hub. Returns its supervisor."""
+def host(name: str, seeds: Iterable[str], hot: bool) -> Any:
+    """Make this process a node with a hub, whose children move `hot` or cold. Returns its supervisor."""
     Node.start(name, seeds=list(seeds))
-    return Supervisor.start_link([BenchServer.child_spec(name=SERVER), ProcessHub.child_spec(ProcessHub(HUB))])
+    config = ProcessHub(HUB, migration_strategy=HotSwap(handover=True) if hot else ColdSwap())
+    return Supervisor.start_link([BenchServer.child_spec(name=SERVER), ProcessHub.child_spec(config)])
 
 
 def _main() -> None:
     import gevent.os
 
-    host(sys.argv[1], [sys.argv[2]])
+    host(sys.argv[1], [sys.argv[2]], sys.argv[3:] == [HOT])
     gevent.os.tp_read(0, 1)  # the end of the driver closes the pipe
     os._exit(0)
 

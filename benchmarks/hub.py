@@ -13,8 +13,9 @@ from collections.abc import Callable
 from typing import Any
 
 from benchmarks import _nodes
-from benchmarks._nodes import HUB, SERVER, Counter, cluster
+from benchmarks._nodes import HUB, SERVER, Counter, cluster, free_ports, start_node
 from processhub import GenServer, ProcessHub, process
+from supervisor.runtime import current_runtime
 
 RUNS = 3
 
@@ -101,6 +102,37 @@ def _all_elsewhere(lost: str, count: int) -> bool:
     return lost not in ProcessHub.nodes(HUB) and _nodes.known() == count
 
 
+def joining(count: int) -> None:
+    """A node joins two: from the moment in which they count it as a member until its share has moved, with state.
+
+    Every state differs from what a start would make of the spec. `moved` counts those that run on the new node.
+    """
+    with cluster(2, hot=True) as (names, others):
+        start(names, count)
+        for number in range(count):
+            GenServer.cast(ProcessHub.via(HUB, f"child-{number}"), "raise")
+        port = free_ports(1)[0]
+        new = f"n3@127.0.0.1:{port}"
+        others.append(start_node(new, names[0], hot=True))
+        while new not in ProcessHub.nodes(HUB):
+            process.sleep(0.0005)
+        began = time.perf_counter()
+        hub = current_runtime().services[HUB]
+        share = sum(hub.owners(f"child-{number}")[0] == new for number in range(count))
+        while len(hub.registry.table(new)) != share or sum(_held(name) for name in names) != count - share:
+            process.sleep(0.002)
+        seconds = time.perf_counter() - began
+        moved = GenServer.call((SERVER, new), ("local", None), 60.0)
+        wrong = [n for n in range(0, count, 97) if GenServer.call(ProcessHub.via(HUB, f"child-{n}"), "get") != n + 1]
+        assert not wrong, wrong
+        report(f"node joins 2 nodes with {count} children, moved with state", [seconds], moved=moved)
+
+
+def _held(name: str) -> int:
+    """How many copies a node has, as this one sees it."""
+    return len(current_runtime().services[HUB].registry.table(name))
+
+
 def main() -> None:
     """All questions."""
     with cluster(1) as (names, _others):
@@ -111,6 +143,7 @@ def main() -> None:
         for count in (1_000, 10_000, 20_000):
             start_and_stop(names, count)
     failover(10_000)
+    joining(10_000)
 
 
 if __name__ == "__main__":

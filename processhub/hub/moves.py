@@ -98,11 +98,10 @@ class Moves:
             promised=self._promises.outstanding(child_id, rows, hub.members, now),
         )
         if isinstance(decision, reconciler.AwaitHandover | reconciler.AwaitTables):
-            if child_id not in self.waiting:
-                self.waiting[child_id] = now
-                if isinstance(decision, reconciler.AwaitHandover):
-                    self._expected.add(child_id)
-                    self._ask_for(child_id, owners, rows, decision.from_node)
+            self.waiting.setdefault(child_id, now)
+            if isinstance(decision, reconciler.AwaitHandover) and child_id not in self._expected:
+                self._expected.add(child_id)
+                self._ask_for(child_id, owners, rows, decision.from_node)
             return
         since = self.waiting.pop(child_id, None)
         expected = child_id in self._expected

@@ -43,7 +43,8 @@ class Diary(GenServer):
     def handle_cast(self, request: Any) -> None:
         self.state.append(request)
 
-    handle_info = handle_cast
+    def handle_info(self, message: Any) -> None:
+        self.state.append(message)
 
 
 @pytest.fixture
@@ -373,14 +374,14 @@ def test_a_system_message_that_waits_when_the_server_leaves_fails(cluster: Clust
 
 def test_many_moves_are_marked_in_few_messages(cluster: Cluster) -> None:
     sent: list[Any] = []
-    node: ClusterNode = cluster[THIRD]
-    transmit = node.runtime.transmit
+    third: ClusterNode = cluster[THIRD]
+    transmit = third.runtime.transmit
 
-    def count(to: str, op: Any) -> bool:
+    def count(node: str, op: tuple[Any, ...]) -> bool:
         sent.append(op)
-        return transmit(to, op)
+        return transmit(node, op)
 
-    node.runtime.transmit = count  # type: ignore[method-assign]
+    third.runtime.transmit = count  # type: ignore[method-assign]
     old, new = cluster[OLD].runtime, cluster[NEW].runtime
-    note_moves(node.runtime, [(old.new_pid(), new.new_pid()) for _ in range(2500)])
+    note_moves(third.runtime, [(old.new_pid(), new.new_pid()) for _ in range(2500)])
     assert [len(op[1]) for op in sent] == [1000, 1000, 500]

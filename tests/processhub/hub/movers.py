@@ -33,7 +33,7 @@ class Ledger(GenServer):
             process.sleep(request[1])
             return "slept"
         if request[0] == "ask":  # a nested call
-            return GenServer.call(request[1], request[2], 30.0)
+            return GenServer.call(ProcessHub.via(HUB, request[1]), request[2], 30.0)
         return self._note(*request)
 
     def handle_cast(self, request: Any) -> None:

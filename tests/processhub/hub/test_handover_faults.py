@@ -50,7 +50,7 @@ class Scene:
         settle(cluster)
         for child_id in self.ids:
             assert cluster[0].run(GenServer.call, ProcessHub.via(HUB, child_id), ("test", 1)) == 1
-        self.before = {child_id: pid_of(cluster[0], child_id) for child_id in self.ids}
+        self.before: dict[str, Any] = {child_id: pid_of(cluster[0], child_id) for child_id in self.ids}
 
     def until(self, step: type) -> None:
         """Let the third node join, and stop when a message of this kind has just been sent."""
