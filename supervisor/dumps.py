@@ -15,7 +15,7 @@ from greenlet import getcurrent, greenlet
 from supervisor.calls import ask_from_thread
 from supervisor.distribution import RemoteTarget
 from supervisor.native import get_ident
-from supervisor.records import DEAD, IDLE, QUEUED, Process
+from supervisor.records import CLOSED, DEAD, IDLE, QUEUED, Process
 from supervisor.reports import shown_entry
 from supervisor.runtime import Runtime, current_runtime
 from supervisor.turns import GenServerBehaviour
@@ -126,7 +126,7 @@ def _process_lines(process: Process, waits: dict[int, Wait]) -> Iterator[str]:
         status += ", suspended"
     waiting = f", {process.queue_length} messages wait" if process.queue_length else ""
     yield f"{process!r} {status}{waiting}"
-    if process.greenlet is None or process.status in (IDLE, QUEUED):
+    if process.greenlet is None or process.status in (IDLE, QUEUED, CLOSED):
         return
     frames = frames_of(process.greenlet)
     handling = _handling(process, frames)

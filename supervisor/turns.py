@@ -58,7 +58,7 @@ class GenServerBehaviour:
                 direct = self._on_init(process, entry[1])
                 if process.mailbox is None and process.status == RUNNING:
                     process.greenlet = None
-                    process.status = IDLE
+                    process.status = process.at_rest
                     return direct
             else:
                 direct = self._handle(process, entry)

@@ -180,7 +180,7 @@ def test_a_turn_that_fails_by_our_own_fault_is_logged_and_its_worker_goes_on(
     pid = Echo.start()
     record = current_process().runtime.local(pid)
     assert record is not None
-    record.behaviour = Broken()
+    record.behaviour = Broken()  # type: ignore[assignment]  # it has no more than it needs
     process.send(pid, 1)
     clock.settle()
     assert "planted" in caplog.text
