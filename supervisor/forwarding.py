@@ -26,33 +26,33 @@ MARK: Final = 15  # (MARK, old pids): nothing follows for them from this node
 MARKED: Final = 16  # (MARKED, node, new pids): the same, passed on
 
 
-class Forwarding:
-    """Old pid -> new pid, for 10 minutes each, and the latest 200 000 at most."""
+class Forwarding(dict[Pid, tuple[Pid, float]]):
+    """Old pid -> (new pid, until when), in the order of the times: for 10 minutes each, and the latest 200 000 at most.
 
-    __slots__ = ("_clock", "_moved", "_timer")
+    A dict, so that every send can ask at no cost whether there is anything in it.
+    """
+
+    __slots__ = ("_clock", "_timer")
 
     def __init__(self, clock: Clock) -> None:
+        super().__init__()
         self._clock = clock
-        self._moved: dict[Pid, tuple[Pid, float]] = {}  # in the order of their times
         self._timer: Any = None
-
-    def __len__(self) -> int:
-        return len(self._moved)
 
     def add(self, old: Pid, new: Pid) -> None:
         """`old` lives on as `new`."""
-        self._moved.pop(old, None)
-        self._moved[old] = (new, self._clock.now() + REMEMBERED_SECONDS)
-        if len(self._moved) > REMEMBERED_AT_MOST:
-            del self._moved[next(iter(self._moved))]
+        self.pop(old, None)
+        self[old] = (new, self._clock.now() + REMEMBERED_SECONDS)
+        if len(self) > REMEMBERED_AT_MOST:
+            del self[next(iter(self))]
         if self._timer is None:
             self._timer = self._clock.call_later(REMEMBERED_SECONDS, self._purge)
 
     def latest(self, pid: Any) -> Any:
         """The pid under which it lives on, as far as it is known here; else `pid` itself, whatever that is."""
         if type(pid) is Pid:
-            for _ in range(len(self._moved)):
-                found = self._moved.get(pid)
+            for _ in range(len(self)):
+                found = self.get(pid)
                 if found is None:
                     break
                 pid = found[0]
@@ -61,11 +61,11 @@ class Forwarding:
     def _purge(self) -> None:
         now = self._clock.now()
         self._timer = None
-        for old, (_, until) in list(self._moved.items()):
+        for old, (_, until) in list(self.items()):
             if until > now:
                 self._timer = self._clock.call_later(until - now, self._purge)
                 return
-            del self._moved[old]
+            del self[old]
 
 
 def note_moves(runtime: Runtime, pairs: Iterable[tuple[Pid, Pid]]) -> None:

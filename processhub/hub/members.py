@@ -11,6 +11,7 @@ from typing import Any, Final, Protocol
 
 from processhub.hub.config import difference
 from processhub.hub.exchange import Exchange
+from processhub.hub.handover_messages import Draining
 from processhub.hub.hub import Hub
 from processhub.hub.messages import HubHello, HubLeave, HubRefused
 from processhub.registry import Changes
@@ -112,6 +113,8 @@ class Members:
             timer.cancel()
         if not hello.answer:
             GenServer.cast((hub.hub_id, hello.node), self._hello(answer=True))
+        if hub.node in hub.draining:
+            GenServer.cast((hub.hub_id, hello.node), Draining(hub.node))
         if hello.node not in self._watched:
             self.greet(hello.node)
         self.awaited.discard(hello.node)

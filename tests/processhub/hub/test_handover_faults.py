@@ -219,8 +219,7 @@ def test_the_old_node_leaves_meanwhile(sent: list[type], step: type) -> None:
         scene.check(scene.ids)
 
 
-def test_what_was_never_sent_is_handled_when_the_child_starts_again_here(sent: list[type]) -> None:
-    """The link is gone when the old copy commits: calls that it kept were certainly not handled elsewhere."""
+def test_kept_calls_that_may_have_been_handled_fail_when_the_new_node_is_lost(sent: list[type]) -> None:
     with hot_cluster(2) as cluster:
         scene = Scene(cluster, sent)
         scene.until(Ready)
