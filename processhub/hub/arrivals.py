@@ -47,8 +47,8 @@ class Owner(Protocol):
     children: dict[str, Child]
     starts: StartQueue
 
-    def take_in(self, child: Child, pid: Pid) -> None:
-        """This copy runs here from now on."""
+    def take_in(self, child: Child, pid: Pid, former: Pid | None) -> None:
+        """This copy runs here from now on; `former` is what it was before, if that is known."""
 
 
 @dataclass
@@ -193,7 +193,7 @@ class Arrivals:
             arrival = self._at(child_id, message.batch, READY)
             if arrival is not None and arrival.process is not None and arrival.process.alive and not self._hub.leaving:
                 entries = self._hub.codec.open(kept) if kept is not None else ()
-                self._begin(arrival, epoch, entries, callers)
+                self._begin(arrival, old_pid, epoch, entries, callers)
                 self._done[(child_id, message.batch)] = self._hub.runtime.clock.now()
                 arrived.append(arrival.process)
                 pairs.append((old_pid, arrival.process.pid))
@@ -209,13 +209,15 @@ class Arrivals:
             self._touched(done)
         self._hub.runtime.clock.call_later(self._strategy.retention, _finish, arrived)
 
-    def _begin(self, arrival: Arrival, epoch: int, entries: Iterable[Any], callers: Iterable[Ref]) -> None:
+    def _begin(
+        self, arrival: Arrival, former: Pid | None, epoch: int, entries: Iterable[Any], callers: Iterable[Ref]
+    ) -> None:
         hub = self._hub
         assert arrival.pid is not None
         assert arrival.process is not None
         self._forget(arrival)
         child = Child(arrival.child_id, arrival.record, next_epoch(hub.registry.rows(arrival.child_id), epoch))
-        self._owner.take_in(child, arrival.pid)
+        self._owner.take_in(child, arrival.pid, former)
         node = hub.runtime.node
         awaited = [hub.node, *(node.peers() if node is not None else ())]
         handover.take_over(arrival.process, entries, list(callers), arrival.node, awaited)
@@ -307,7 +309,7 @@ class Arrivals:
             self._drop(arrival)
             return
         log.warning("hub %s: child %r goes on without %s", self._hub.hub_id, arrival.child_id, arrival.node)
-        self._begin(arrival, 0, (), ())
+        self._begin(arrival, None, 0, (), ())
         gates.finish(arrival.process)
         self._hub.publish()
         self._touched([arrival.child_id])

@@ -271,11 +271,11 @@ class DistributedSupervisor(GenServer):
             # Meanwhile they may have got other owners, or be desired no more: nobody saw a copy here to stop or move.
             self.hub.tell("coordinator", ("touched", came_up))
 
-    def _runs(self, child: Child, pid: Pid) -> None:
+    def _runs(self, child: Child, pid: Pid, former: Pid | None = None) -> None:
         child.pid = pid
         child.state = RUNNING_
         self.by_pid[pid] = child
-        self.hub.registry.set_row(child.child_id, pid, RUNNING, child.epoch)
+        self.hub.registry.set_row(child.child_id, pid, RUNNING, child.epoch, former)
         self.hub.written((child.child_id,))
 
     def _broken(self, child: Child) -> None:
@@ -357,10 +357,10 @@ class DistributedSupervisor(GenServer):
         """It is no copy of this node any more."""
         self._forget(child)
 
-    def take_in(self, child: Child, pid: Pid) -> None:
-        """A copy that came from another node runs here."""
+    def take_in(self, child: Child, pid: Pid, former: Pid | None) -> None:
+        """A copy that came from another node, where it was `former`, runs here."""
         self.children[child.child_id] = child
-        self._runs(child, pid)
+        self._runs(child, pid, former)
 
     def revive(self, child: Child, departure: Departure) -> None:
         """The node to which it had moved is lost: start it here, from what it was."""

@@ -34,10 +34,10 @@ LOCKED = 10
 
 
 def _moves(rows: Iterable[RowChange]) -> Iterator[tuple[Pid, Pid]]:
-    """(old pid, new pid) of the copies that leave for another node."""
+    """(old pid, new pid) of the copies that were handed over, whichever row tells it first."""
     for _, _, _, new in rows:
-        if new is not None and new.state == LEAVING and new.to is not None:
-            yield new.pid, new.to
+        if new is not None and new.to is not None and new.pid is not None:
+            yield (new.pid, new.to) if new.state == LEAVING else (new.to, new.pid)
 
 
 class Hub:

@@ -22,7 +22,8 @@ class Row(NamedTuple):
         pid: its pid; None where the state has none.
         state: one of `STATES`.
         epoch: the number of this ownership; higher is newer.
-        to: the pid that takes over, in state leaving.
+        to: the pid that takes over, in state leaving; the pid from which it took over, in state running, where there
+            was a hand-over: who sees the new row knows what has become of the old one.
     """
 
     pid: Any

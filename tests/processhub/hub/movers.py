@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from random import Random
 from typing import Any
 
 from processhub import CallTimeout, GenServer, HotSwap, Pid, ProcessExit, ProcessHub, process
+from processhub.strategy.distribution.consistent_hashing import ConsistentHashing
 from processhub.testing import Cluster, ClusterNode
 from tests.processhub.hub.children import HUB, cluster_of, hub_of, part_of, pid_of, runs, start
 
@@ -49,18 +51,29 @@ class Ledger(GenServer):
         return number
 
 
-def ledgers(count: int, **options: Any) -> list[Any]:
-    """Specs of so many ledgers: l0, l1, ..."""
-    return [Ledger.child_spec(f"l{number}", id=f"l{number}", **options) for number in range(count)]
+def ledgers(which: int | list[str]) -> list[Any]:
+    """Specs of so many ledgers, l0, l1, ..., or of those with these ids."""
+    child_ids = [f"l{number}" for number in range(which)] if isinstance(which, int) else which
+    return [Ledger.child_spec(child_id, id=child_id) for child_id in child_ids]
+
+
+def ids_that_move(nodes: int, count: int) -> list[str]:
+    """Ids of children that a node takes over when it joins so many others in a test cluster."""
+    names = [f"node{number + 1}@127.0.0.1:{4370 + number}" for number in range(nodes + 1)]
+    place = ConsistentHashing().place
+    before, after = place(dict.fromkeys(names[:-1], 1)), place(dict.fromkeys(names, 1))
+    every = (f"l{number}" for number in itertools.count())
+    moving = (one for one in every if before.owners(one, None, 1) != after.owners(one, None, 1))
+    return list(itertools.islice(moving, count))
 
 
 class Client:
     """Writes to ledgers as fast as it is let, by name and by the pid that it knew first; counts what was confirmed."""
 
-    def __init__(self, name: str, seed: int, children: int) -> None:
+    def __init__(self, name: str, seed: int, child_ids: list[str]) -> None:
         self.name = name
         self.random = Random(f"{name} {seed}")
-        self.children = children
+        self.child_ids = child_ids
         self.sent: dict[str, int] = {}
         self.confirmed: dict[str, int] = {}
         self.errors: list[Any] = []
@@ -69,9 +82,10 @@ class Client:
 
     def run(self) -> None:
         while self.is_on:
-            child_id = f"l{self.random.randrange(self.children)}"
-            self._write(child_id)
-            process.sleep(self.random.choice((0.0, 0.0001, 0.001, 0.004)))
+            child_id = self.random.choice(self.child_ids)
+            for _ in range(self.random.randint(1, 12)):  # in a row: some by the way round, some directly
+                self._write(child_id)
+                process.sleep(self.random.choice((0.0, 0.0001, 0.001, 0.004)))
 
     def _write(self, child_id: str) -> None:
         via = ProcessHub.via(HUB, child_id)
@@ -105,9 +119,9 @@ def hot_cluster(n: int, seed: int = 1, **options: Any) -> Iterator[Cluster]:
 
 
 @contextmanager
-def clients(cluster: Cluster, count: int, children: int, seed: int = 1) -> Iterator[list[Client]]:
+def clients(cluster: Cluster, count: int, child_ids: list[str], seed: int = 1) -> Iterator[list[Client]]:
     """So many clients on the nodes in turn, at work until the block ends; then each has got its last answer."""
-    found = [Client(f"client{number}", seed, children) for number in range(count)]
+    found = [Client(f"client{number}", seed, child_ids) for number in range(count)]
     errands = [cluster[n % len(cluster)].begin(client.run) for n, client in enumerate(found)]
     yield found
     for client in found:
@@ -117,17 +131,17 @@ def clients(cluster: Cluster, count: int, children: int, seed: int = 1) -> Itera
         errand.outcome()
 
 
-def totals(node: ClusterNode, children: int) -> dict[str, dict[str, int]]:
+def totals(node: ClusterNode, child_ids: list[str]) -> dict[str, dict[str, int]]:
     """What every ledger has."""
-    return {f"l{n}": node.run(GenServer.call, ProcessHub.via(HUB, f"l{n}"), "get", 10.0) for n in range(children)}
+    return {one: node.run(GenServer.call, ProcessHub.via(HUB, one), "get", 10.0) for one in child_ids}
 
 
-def check_books(cluster: Cluster, found: list[Client], children: int) -> None:
+def check_books(cluster: Cluster, found: list[Client], child_ids: list[str]) -> None:
     """Nothing was lost, refused, handled twice or out of order."""
     errors = [(client.name, *error) for client in found for error in client.errors]
     assert not errors, f"{len(errors)} failed, at first {errors[:5]}"
     cluster.advance(1.0)
-    books = totals(cluster[0], children)
+    books = totals(cluster[0], child_ids)
     assert not wrong, f"{len(wrong)} out of order, at first {wrong[:5]}"
     for client in found:
         for child_id, number in client.sent.items():
@@ -175,6 +189,7 @@ __all__ = [
     "clients",
     "hot_cluster",
     "hub_of",
+    "ids_that_move",
     "ledgers",
     "move_of",
     "pid_of",

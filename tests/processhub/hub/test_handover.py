@@ -30,6 +30,7 @@ from tests.processhub.hub.movers import (
     check_nothing_left,
     clients,
     hot_cluster,
+    ids_that_move,
     ledgers,
     seen,
     wrong,
@@ -123,16 +124,17 @@ def test_the_state_goes_the_way_that_the_server_says() -> None:
 
 def test_without_handover_the_new_copy_begins_anew_and_what_was_sent_goes_along() -> None:
     with hot_cluster(3, handover=False) as cluster:
-        start(cluster[0], ledgers(30))
+        ids = [*ids_that_move(3, 15), *(f"stay{n}" for n in range(15))]
+        start(cluster[0], ledgers(ids))
         settle(cluster)
-        with clients(cluster, 6, 30) as found:
+        with clients(cluster, 6, ids) as found:
             cluster.advance(0.3)
             new = cluster.add()
             settle(cluster)
             cluster.advance(0.3)
         assert not [client.errors for client in found if client.errors]
         jumps = {name for name, *_ in wrong}
-        for child_id in moved(cluster, [f"l{n}" for n in range(30)], new):
+        for child_id in moved(cluster, ids, new):
             assert ask(new, child_id, "reason") == "handover"
             jumps.discard(child_id)
         assert not jumps, "only who moved begins anew"
@@ -344,9 +346,10 @@ class Waiter(GenServer):
 @pytest.mark.parametrize("how", ["leave", "stop"])
 def test_a_node_that_leaves_takes_no_state_along(how: str) -> None:
     with hot_cluster(3) as cluster:
-        start(cluster[0], ledgers(20))
+        ids = ids_that_move(2, 12)  # those of the third node
+        start(cluster[0], ledgers(ids))
         settle(cluster)
-        with clients(cluster, 2, 20) as found:  # on the two first nodes
+        with clients(cluster, 2, ids) as found:  # on the two first nodes
             cluster.advance(0.5)
             before = cluster.now()
             if how == "leave":
@@ -356,7 +359,7 @@ def test_a_node_that_leaves_takes_no_state_along(how: str) -> None:
             assert cluster.now() - before < 1.0
             settle(cluster, among=(0, 1))
             cluster.advance(0.5)
-        check_books(cluster, found, 20)
+        check_books(cluster, found, ids)
 
 
 def test_children_that_cannot_move_in_time_are_stopped() -> None:
