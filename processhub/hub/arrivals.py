@@ -19,12 +19,14 @@ from processhub.cluster.wire import Assembler, DecodeError, resolved
 from processhub.hub.copies import Child
 from processhub.hub.handover_messages import Begin, Commit, Done, NotMoved, Ready, Started, StateChunk, States
 from processhub.hub.hub import Hub
+from processhub.hub.messages import SYNC
 from processhub.hub.outbox import Outbox
 from processhub.hub.reconciler import next_epoch
 from processhub.hub.start_queue import Job, StartQueue
 from processhub.registry import SpecRecord
 from processhub.strategy.migration.hot_swap import HotSwap
 from supervisor.forwarding import note_moves
+from supervisor.gen_server import GenServer
 from supervisor.pids import Pid, Ref
 from supervisor.processes import send_after
 from supervisor.reasons import KILL
@@ -33,6 +35,7 @@ from supervisor.signals import send_exit, unlink
 
 log = logging.getLogger(__name__)
 
+CONFIRM_SECONDS: Final = 1.0  # for which a member that does not answer can put off that the former node is done
 REMEMBERED_SECONDS: Final = 120.0  # how long Commit may be repeated: longer than it takes to declare a node down
 
 # How far an arrival is.
@@ -205,9 +208,14 @@ class Arrivals:
         note_moves(self._hub.runtime, pairs)
         self._hub.publish()
         if done:
-            self._out.send(message.node, Done(self._hub.node, message.batch, done))
+            self._hub.runtime.spawn(self._confirm, (message.node, Done(self._hub.node, message.batch, done)), {})
             self._touched(done)
         self._hub.runtime.clock.call_later(self._strategy.retention, _finish, arrived)
+
+    def _confirm(self, node: str, done: Done) -> None:
+        """The former node drops its rows at this word: all must have ours by then, or they would know of no copy."""
+        GenServer.multi_call(self._hub.listeners(), self._hub.hub_id, SYNC, CONFIRM_SECONDS)
+        self._out.send(node, done)
 
     def _begin(
         self, arrival: Arrival, former: Pid | None, epoch: int, entries: Iterable[Any], callers: Iterable[Ref]
