@@ -141,6 +141,8 @@ class Coordinator(GenServer):
 
     def _on_hello(self, hello: HubHello) -> None:
         self.members.on_hello(hello)
+        if self.moves.waiting and not self.hub.is_in_the_dark:
+            self._touch(list(self.moves.waiting))
 
     def _on_refused(self, refused: HubRefused) -> None:
         self.members.on_refused(refused)

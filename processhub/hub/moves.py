@@ -99,7 +99,8 @@ class Moves:
         )
         if isinstance(decision, reconciler.AwaitHandover | reconciler.AwaitTables):
             self.waiting.setdefault(child_id, now)
-            if isinstance(decision, reconciler.AwaitHandover) and child_id not in self._expected:
+            if isinstance(decision, reconciler.AwaitHandover) and child_id not in self._expected and not hub.unmet:
+                # (Not before all members can reach this node: they would lose sight of the child.)
                 self._expected.add(child_id)
                 self._ask_for(child_id, owners, rows, decision.from_node)
             return
@@ -196,7 +197,7 @@ class Moves:
                 hub.node, hub.owners(child_id), registry.rows(child_id), True, offer.node, hub.members
             )
         ]
-        if accepted and hub.takes_part:
+        if accepted and hub.takes_part and not hub.unmet:
             self._tell(offer.node, Accept(hub.node, accepted))
 
     def on_accept(self, accept: Accept) -> None:
