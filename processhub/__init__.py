@@ -34,6 +34,9 @@ from processhub.strategy.distribution.centralized_load_balancer import Centraliz
 from processhub.strategy.distribution.consistent_hashing import ConsistentHashing
 from processhub.strategy.migration.cold_swap import ColdSwap
 from processhub.strategy.partition_tolerance.divergence import Divergence
+from processhub.strategy.partition_tolerance.dynamic_quorum import DynamicQuorum
+from processhub.strategy.partition_tolerance.majority_quorum import MajorityQuorum
+from processhub.strategy.partition_tolerance.static_quorum import StaticQuorum
 from processhub.strategy.redundancy.singularity import Singularity
 from processhub.strategy.synchronization.pub_sub import PubSub
 from ring.hash_ring import HashRing
@@ -104,6 +107,7 @@ __all__ = [
     "Divergence",
     "DnsSeeds",
     "Down",
+    "DynamicQuorum",
     "DynamicSupervisor",
     "DynamicSupervisorSpec",
     "EncodeError",
@@ -124,6 +128,7 @@ __all__ = [
     "InvalidChildSpec",
     "Keep",
     "ListenError",
+    "MajorityQuorum",
     "MissingChildMapping",
     "Next",
     "NextEvent",
@@ -159,6 +164,7 @@ __all__ = [
     "StartFailure",
     "StartResult",
     "StateTimeout",
+    "StaticQuorum",
     "StaticSeeds",
     "Stop",
     "StopAndReply",

@@ -17,6 +17,7 @@ from processhub.hub.messages import CONFIG
 from processhub.hub.observing import config_from_wire
 from processhub.hub.results import StartResult, StopResult
 from processhub.hub.settling import await_settled
+from processhub.hub.standing import forget_standing
 from processhub.hub.starting import StartOptions, start_children
 from processhub.hub.stopping import StopOptions, stop_children
 from processhub.hub.via import HubVia
@@ -75,6 +76,7 @@ class ProcessHub(HubConfig):
     def stop(hub_id: str) -> None:
         """Stop the hub on this node: its children stop, the other members take over. Raises HubNotAlive."""
         hub = _hub(hub_id)
+        forget_standing(hub.runtime, hub_id)
         Supervisor.stop(hub.initializer)  # "normal": who started the hub, and is linked to it, lives on
 
     @staticmethod
@@ -204,8 +206,16 @@ class ProcessHub(HubConfig):
 
     @staticmethod
     def is_locked(hub_id: str) -> bool:
-        """Whether members come or go, or children move, just now."""
+        """Whether members come or go or children move just now, or the hub is partitioned."""
         return _hub(hub_id).level >= 10
+
+    @staticmethod
+    def is_partitioned(hub_id: str) -> bool:
+        """Whether this node's part of the cluster has lost its quorum: true from the loss until the hub is whole again.
+
+        Meanwhile no child runs here, starts raise Partitioned, and the hub is locked. Never true under Divergence.
+        """
+        return _hub(hub_id).partitioned
 
     @staticmethod
     def via(hub_id: str, child_id: str) -> HubVia:

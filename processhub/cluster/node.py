@@ -192,6 +192,10 @@ class Node:
         """The other members, sorted."""
         return self.membership.members()
 
+    def quiet_for(self, node: str) -> float:
+        """Seconds since anything was heard of a member, not counting those in which this node did not listen."""
+        return self.membership.quiet(node, self.runtime.clock.now())
+
     def _carry_out(self, actions: Sequence[m.Action]) -> None:
         for action in actions:
             if isinstance(action, m.Connect):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any, Final
 
 from processhub.cluster.messages import NodeDown, NodeUp
@@ -26,15 +26,19 @@ from processhub.hub.messages import (
     HubLeave,
     HubRefused,
     Offer,
+    QuorumNews,
     Stay,
     StayRefused,
     VectorMessage,
 )
 from processhub.hub.moves import Moves
 from processhub.hub.observing import config_to_wire
+from processhub.hub.quorum import Quorum
 from processhub.hub.touched import Touched
+from processhub.hub.worker_queue import STATIC_CHILDREN
 from processhub.registry import Changes
 from processhub.strategy.distribution.centralized_load_balancer import BALANCER
+from processhub.strategy.partition_tolerance.majority_quorum import RESET_CLUSTER_SIZE
 from supervisor.gen_server import Continue, From, GenServer
 from supervisor.processes import send_after
 from supervisor.runtime import current_process
@@ -55,6 +59,7 @@ class Coordinator(GenServer):
         self.me = current_process()
         self.exchange = Exchange(hub)
         self.moves = Moves(hub)
+        self.quorum = Quorum(hub, self.me.pid, self)
         self.members = Members(hub, self.me, self.exchange, self)
         self._touched = Touched()
         self._scans: deque[Iterator[str]] = deque()
@@ -72,6 +77,7 @@ class Coordinator(GenServer):
         self.members.remove_lost()
         if hub.joined:
             self._look_at_all()
+        self.quorum.check()
         self.check_joined()
 
     def _after(self, seconds: float, message: str) -> None:
@@ -110,6 +116,8 @@ class Coordinator(GenServer):
             return config_to_wire(self.hub.config)
         if request == SYNC:
             return True  # everything that came before this call has been applied
+        if isinstance(request, tuple) and request[0] == RESET_CLUSTER_SIZE:
+            return self.quorum.reset(request[1])
         raise ValueError(f"the coordinator got {request!r:.200}")
 
     def handle_info(self, message: Any) -> None:
@@ -142,6 +150,11 @@ class Coordinator(GenServer):
         self.members.on_leave(leave)
 
     def members_changed(self) -> None:
+        """Other nodes are there."""
+        self.quorum.members_changed()
+        self.members_released()
+
+    def members_released(self) -> None:
         """Owners change: look at the children that this concerns."""
         hub = self.hub
         copies = hub.copies
@@ -152,13 +165,42 @@ class Coordinator(GenServer):
         if copies == hub.copies:
             affected = hub.config.distribution_strategy.affected(old, new, copies, hub.index)
         self._scans.append(affected if affected is not None else iter(list(hub.registry.children)))
+        self._touched.update(self.moves.waiting)
         self._lock(LOCKED)
         self._reconcile_soon()
 
     def _lock(self, level: int) -> None:
+        level = LOCKED if self.hub.partitioned else level
         if self.hub.level != level:
             self.hub.level = level
             self.hub.tell("event_queue", ("level", level))
+
+    # -- quorum ------------------------------------------------------------------------------------------------------
+
+    def quorum_lost(self) -> None:
+        """Locked until it is back."""
+        self._lock(LOCKED)
+
+    def quorum_regained(self) -> None:
+        """The lock is an ordinary one again, and all children are looked at."""
+        self.hub.tell("event_queue", ("level", LOCKED))
+        self.hub.tell("worker_queue", STATIC_CHILDREN)
+        self._look_at_all()
+
+    def tables_caught_up(self) -> None:
+        """Children that nobody seemed to hold may be started now."""
+        self._touch(list(self.moves.waiting))
+
+    def is_behind(self) -> bool:
+        """Whether members have written what has not arrived here."""
+        return self.exchange.is_behind()
+
+    def ask_members(self, nodes: Collection[str]) -> None:
+        """Greet these members anew."""
+        self.members.ask(nodes)
+
+    def _on_quorum_news(self, news: QuorumNews) -> None:
+        self.quorum.on_news(news)
 
     # -- joining -----------------------------------------------------------------------------------------------------
 
@@ -167,9 +209,12 @@ class Coordinator(GenServer):
         hub = self.hub
         if hub.joined or self.members.awaited or hub.registry.unknown(hub.others()) or self.exchange.is_behind():
             return
-        self._join()
+        if self.quorum.is_complete():
+            self._join()
 
     def _join(self) -> None:
+        self.hub.joined = True
+        self.quorum.check()  # before anybody who waits for it may start something
         self.hub.has_joined()
         self._look_at_all()
 
@@ -201,6 +246,8 @@ class Coordinator(GenServer):
             self.check_joined()
         elif changes.tables:
             self._touch(list(self.moves.waiting))
+        if self.hub.partitioned:
+            self.quorum.check()
 
     def _on_vector(self, message: VectorMessage) -> None:
         self.changed(self.exchange.on_vector(message))
@@ -251,6 +298,7 @@ class Coordinator(GenServer):
     def _tick(self) -> None:
         """Look again at what waits for something that may never come."""
         self._after(TICK_SECONDS, "tick")
+        self.quorum.tick()
         self._touch(self.moves.due())
 
     def _discover(self) -> None:
@@ -287,6 +335,7 @@ _CASTS: Final[dict[type, Any]] = {
     Accept: Coordinator._on_accept,
     Stay: Coordinator._on_stay,
     StayRefused: Coordinator._on_stay_refused,
+    QuorumNews: Coordinator._on_quorum_news,
 }
 _TIMERS: Final[dict[str, Any]] = {
     "join_deadline": Coordinator._join_deadline,
@@ -294,4 +343,5 @@ _TIMERS: Final[dict[str, Any]] = {
     "tick": Coordinator._tick,
     "round": Coordinator._round,
     "settle": Coordinator._settle,
+    "quorum": lambda coordinator: coordinator.quorum.check(),
 }

@@ -17,7 +17,7 @@ from processhub.hub.hub import Hub
 from processhub.hub.messages import LEAVE, StartChildren, StartReply, StopChildren
 from processhub.hub.reconciler import next_epoch
 from processhub.hub.start_queue import TIMEOUT, Job, StartQueue
-from processhub.registry import FAILED, RESTARTING, RUNNING, SpecRecord
+from processhub.registry import FAILED, RESTARTING, RUNNING, STARTING, SpecRecord
 from supervisor.errors import CallTimeout
 from supervisor.gen_server import From, GenServer, NoReply
 from supervisor.pids import Pid
@@ -74,6 +74,8 @@ class DistributedSupervisor(GenServer):
             self._start_desired(argument)
         elif kind == "stop":
             self._stop(argument, None)
+        elif kind == "halt":
+            self._halt(argument)
 
     def handle_info(self, message: Any) -> None:
         if isinstance(message, ExitSignal):
@@ -167,7 +169,7 @@ class DistributedSupervisor(GenServer):
         child.job = None
         metadata, placement = starting.written.pop(child_id)
         if child.stopping is not None:
-            starting.failed[child_id] = "stopped"
+            starting.failed[child_id] = "partitioned" if self.hub.partitioned else "stopped"
             self._stopped_while_starting(child, pid)
         elif pid is None:
             starting.failed[child_id] = reason
@@ -196,19 +198,25 @@ class DistributedSupervisor(GenServer):
 
     def _start_desired(self, child_ids: list[str]) -> None:
         """The reconciler wants these to run here."""
-        registry = self.hub.registry
+        hub, registry = self.hub, self.hub.registry
         for child_id in child_ids:
             desired = registry.children.get(child_id)
-            if desired is None or not self.hub.takes_part:
+            if desired is None or not hub.takes_part:
                 continue
             child = self.children.get(child_id)
             if child is None:
+                if hub.standing.is_careful and hub.node not in hub.owners(child_id):
+                    continue  # its owner has come back since this was decided, and may have seen no copy here
                 epoch = next_epoch(registry.rows(child_id))
                 child = self.children[child_id] = Child(child_id, desired.spec, epoch)
+                if hub.standing.is_careful:
+                    registry.set_row(child_id, None, STARTING, epoch)  # who comes back must not start it too
                 self._queue_start(child)
             elif child.state == BROKEN and child.record != desired.spec:
                 child.failures = 0
                 self._queue_start(child)
+        if hub.standing.is_careful:
+            hub.publish()
 
     def _queue_start(self, child: Child) -> None:
         child.state = STARTING_
@@ -340,6 +348,17 @@ class DistributedSupervisor(GenServer):
         self._kill_late(late)
         stopping.left -= 1
         self._stop_done(stopping)
+
+    def _halt(self, seconds: float) -> None:
+        """Quorum is lost: no copy may live longer than `seconds`, no start goes on."""
+        for child in list(self.children.values()):
+            if child.job is not None:
+                child.stopping = child.stopping or []
+                child.job.cancel("partitioned")
+        self._stop(list(self.children), None)
+        left = [(child.child_id, child.pid) for child in self.children.values() if child.pid is not None]
+        if left:
+            send_after(self.me.pid, ("kill", left), seconds)
 
     def _kill_late(self, late: dict[float, list[Any]]) -> None:
         for seconds, ones in late.items():

@@ -16,6 +16,7 @@ from processhub.cluster.wire import Codec
 from processhub.hub.config import HubConfig
 from processhub.hub.messages import BatchMessage
 from processhub.hub.specs import SpecCodec
+from processhub.hub.standing import standing_of
 from processhub.registry import Changes, Registry
 from processhub.strategy.distribution.base import Placement
 from processhub.strategy.distribution.centralized_load_balancer import CentralizedLoadBalancer
@@ -59,7 +60,7 @@ class Hub:
         self.lives: dict[str, int] = dict(self.members)
         self.observers: set[str] = {self.node} if observer else set()
         self.joined = False
-        self.partitioned = False
+        self.standing = standing_of(runtime, config, observer)
         self.has_static_children = False  # whether those of the configuration were started
         self.leaving = False  # the node is about to leave: nothing is started or taken any more
         self.level = 0
@@ -115,8 +116,9 @@ class Hub:
         return self.config.redundancy_strategy.replication_factor(self.placement.members)
 
     def place(self) -> tuple[Placement, Placement]:
-        """Compute the placement for the present members. Returns the old one and the new one."""
-        old, self.placement = self.placement, self.config.distribution_strategy.place(self.lives)
+        """Compute the placement for the members and those lost that are still waited for. Returns the old and new."""
+        lives = {**self.standing.lost.held(), **self.lives}
+        old, self.placement = self.placement, self.config.distribution_strategy.place(lives)
         return old, self.placement
 
     def now_ms(self) -> int:
@@ -124,8 +126,14 @@ class Hub:
         return int(self.runtime.clock.wall() * 1000)
 
     @property
+    def partitioned(self) -> bool:
+        """Whether this part of the cluster has lost its quorum."""
+        return self.standing.partitioned
+
+    @property
     def takes_part(self) -> bool:
-        """Whether this node starts and moves children: it has heard all members, and is no observer and not leaving."""
+        """Whether this node starts and moves children: it has heard all members, has quorum, is no observer and does
+        not leave."""
         return self.joined and not self.observer and not self.partitioned and not self.leaving
 
     # -- telling -----------------------------------------------------------------------------------------------------

@@ -7,12 +7,14 @@ once. Members whose options differ are refused, on both sides.
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from typing import Any, Final, Protocol
 
 from processhub.hub.config import difference
 from processhub.hub.exchange import Exchange
 from processhub.hub.hub import Hub
 from processhub.hub.messages import HubHello, HubLeave, HubRefused
+from processhub.hub.quorum import Quorum
 from processhub.registry import Changes
 from supervisor.gen_server import GenServer
 from supervisor.pids import Ref
@@ -37,6 +39,10 @@ class MemberEvents(Protocol):
 
     def check_joined(self) -> None:
         """Somebody was heard, or need not be heard any more."""
+
+    @property
+    def quorum(self) -> Quorum:
+        """Wants to hear of members before `members_changed`."""
 
 
 class Members:
@@ -94,8 +100,13 @@ class Members:
     def _hello(self, answer: bool) -> HubHello:
         hub = self._hub
         vector = hub.registry.vector().to_wire()
-        life = hub.lives.get(hub.node, 0)
-        return HubHello(hub.node, hub.registry.incarnation, hub.observer, answer, hub.config.digest(), vector, life)
+        life, digest, news = hub.lives.get(hub.node, 0), hub.config.digest(), self._events.quorum.news()
+        return HubHello(hub.node, hub.registry.incarnation, hub.observer, answer, digest, vector, life, news)
+
+    def ask(self, nodes: Iterable[str]) -> None:
+        """Greet members anew: they answer with what they have by now."""
+        for node in nodes:
+            GenServer.cast((self._hub.hub_id, node), self._hello(answer=False))
 
     def on_hello(self, hello: HubHello) -> None:
         """A hub presents itself: it becomes a member or an observer, or is refused."""
@@ -116,7 +127,9 @@ class Members:
             self.greet(hello.node)
         self.awaited.discard(hello.node)
         self._welcome(hello)
-        self._events.changed(self._exchange.met(hello.node, hello.vector))
+        changes = self._exchange.met(hello.node, hello.vector)
+        self._events.quorum.on_hello(hello)
+        self._events.changed(changes)
 
     def _welcome(self, hello: HubHello) -> None:
         hub = self._hub
@@ -127,6 +140,7 @@ class Members:
             is_new = hub.lives.get(hello.node) != hello.life
             hub.members[hello.node] = hello.incarnation
             hub.lives[hello.node] = hello.life
+            self._events.quorum.member_joined(hello.node)
             if is_new:
                 self._events.members_changed()
 
@@ -149,7 +163,7 @@ class Members:
 
     def on_leave(self, leave: HubLeave) -> None:
         """A member has stopped its children and leaves."""
-        self.remove(leave.node, "it leaves")
+        self.remove(leave.node, "it leaves", has_left=True)
 
     def on_down(self, down: Down) -> None:
         """A coordinator is gone: no such hub, a crash (it comes back and greets), or the link was lost."""
@@ -174,8 +188,8 @@ class Members:
         if self._gone.pop(node, None) is not None:
             self.remove(node, "its coordinator is gone")
 
-    def remove(self, node: str, why: str) -> None:
-        """A node is no member and no observer any more; `why` is for the log."""
+    def remove(self, node: str, why: str, has_left: bool = False) -> None:
+        """A node is no member and no observer any more; `why` is for the log, `has_left` if it said so itself."""
         hub = self._hub
         self.awaited.discard(node)
         ref = self._watched.pop(node, None)
@@ -183,8 +197,11 @@ class Members:
             self._nodes.pop(ref, None)
         hub.observers.discard(node)
         self._exchange.forget(node)
-        hub.lives.pop(node, None)
-        if hub.members.pop(node, None) is not None:
+        life = hub.lives.pop(node, 0)
+        is_member = hub.members.pop(node, None) is not None
+        if is_member or has_left:
+            self._events.quorum.member_gone(node, life, has_left)
+        if is_member:
             log.info("hub %s: %s is no member any more: %s", hub.hub_id, node, why)
             changes = hub.registry.drop_member(node)
             self._events.members_changed()

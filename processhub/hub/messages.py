@@ -14,7 +14,7 @@ class HubHello:
     """A coordinator presents its hub. `answer`: it is the reply to a hello, and wants none.
 
     vector: what it has of the registry, as `RegistryVector.to_wire()`; digest: its options, which all members share;
-    life: see `Hub.lives`.
+    life: see `Hub.lives`; news: as in `QuorumNews`.
     """
 
     node: str
@@ -24,6 +24,7 @@ class HubHello:
     digest: Any
     vector: Any
     life: int
+    news: Any
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,14 @@ class StopChildren:
     child_ids: list[str]
 
 
+@dataclass(frozen=True)
+class QuorumNews:
+    """`node` sees other members, or remembers something new. news: ({node: life} that it sees, memory or None)."""
+
+    node: str
+    news: Any
+
+
 # Calls to a coordinator that carry nothing.
 STATUS: Final = "status"  # the reply: (digest of its registry, whether it is at work, the members it sees)
 CONFIG: Final = "config"  # an observer asks; the reply is the hub's configuration in sendable form
@@ -145,3 +154,4 @@ for _code, _cls in enumerate(
     start=64,
 ):
     register(_code, _cls)
+register(80, QuorumNews)

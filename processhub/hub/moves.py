@@ -7,6 +7,7 @@ are, and the next look at the child decides anew.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -74,15 +75,17 @@ class Moves:
         self, child_id: str, rows: Any, owners: tuple[str, ...], desired: bool, unknown: bool, now: float
     ) -> None:
         hub = self.hub
+        standing = hub.standing
         decision = reconciler.decide(
             hub.node,
             owners,
             rows,
             desired,
-            hub.members,
+            hub.members if not len(standing.lost) else hub.members.keys() | standing.lost.held(),
             now=now,
-            deadline=hub.config.migr_base_timeout,
-            tables_unknown=unknown,
+            # Under a quorum strategy no second copy is ever started in the dark, however long the first one takes.
+            deadline=math.inf if standing.is_careful else hub.config.migr_base_timeout,
+            tables_unknown=unknown or standing.may_run_elsewhere(child_id),
             waiting_since=self.waiting.get(child_id),
             promised=self._promises.outstanding(child_id, rows, hub.members, now),
         )

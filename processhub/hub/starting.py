@@ -136,16 +136,18 @@ class Start:
         """Ask the first owner of each child. Returns those whose owner says that it is none: views differ."""
         hub = self.hub
         groups: dict[str, list[str]] = {}
+        foreign: list[str] = []
         me = current_process()
         for child_id in child_ids:
             give_way(me)
             owners = hub.placement.owners(child_id, self.placements.get(child_id), hub.copies)
-            if owners:
-                groups.setdefault(owners[0], []).append(child_id)
-            else:
+            if not owners:
                 self.errors.append(StartFailure(child_id, None, "no_owner: the hub has no members"))
+            elif owners[0] in hub.standing.lost:
+                foreign.append(child_id)  # out of reach, and not yet replaced
+            else:
+                groups.setdefault(owners[0], []).append(child_id)
         requests = [(node, self._request(piece)) for node in sorted(groups) for piece in pieces(groups[node])]
-        foreign: list[str] = []
         for node, request, answer in ask_all(hub, requests, self._remaining() + 1.0):
             if isinstance(answer, StartReply):
                 foreign += self._take(node, answer)

@@ -6,6 +6,7 @@ from typing import Any
 
 from processhub.hub.hub import Hub
 from processhub.hub.messages import LEAVE, HubLeave
+from processhub.hub.standing import forget_standing
 from supervisor.errors import ProcessExit
 from supervisor.gen_server import GenServer
 from supervisor.processes import trap_exit
@@ -34,7 +35,11 @@ class SystemRegistry(GenServer):
         if self.node is not None:
             self.node.on_stop.remove(self._leave)
             self.node.on_stopped.remove(self._begin_anew)
-        self._say_goodbye()
+        # Where the whole hub was killed its children may still be stopping. Under a quorum strategy nobody may take
+        # them over yet: the others find out by themselves.
+        is_stopping = self.hub.supervisor_name in hub.runtime.names
+        if not (hub.standing.is_careful and is_stopping):
+            self._say_goodbye()
 
     def _say_goodbye(self) -> None:
         hub = self.hub
@@ -46,6 +51,7 @@ class SystemRegistry(GenServer):
         of one child would run here and there."""
         hub = self.hub
         hub.leaving = True
+        forget_standing(hub.runtime, hub.hub_id)
         try:
             GenServer.call(hub.supervisor_name, LEAVE, None)
         except ProcessExit:

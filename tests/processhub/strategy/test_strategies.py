@@ -164,7 +164,7 @@ def test_the_rounds_of_pub_sub_do_not_stay_in_step() -> None:
 
 def test_divergence_works_with_any_members_and_remembers_nothing() -> None:
     strategy = Divergence()
-    memory = strategy.remember(None, {"a"}, 0.0)
+    memory = strategy.remember(None, (), {"a"}, 0.0)
     assert memory is None
     assert strategy.merge(memory, None, 0.0) is None
     assert strategy.has_quorum(memory, {"a"}, 0.0)
