@@ -24,9 +24,6 @@ from supervisor.processes import send_after
 log = logging.getLogger(__name__)
 
 ASK_AGAIN_SECONDS: Final = 1.0
-FROZEN_SECONDS: Final = (
-    30.0  # of our own loop: as long as the others wait for a silent one before they count it as lost
-)
 
 
 class QuorumEvents(Protocol):
@@ -152,7 +149,8 @@ class Quorum:
         now = self._now()
         asleep, self._ticked_at = now - self._ticked_at, now
         hub, standing = self._hub, self._standing
-        if asleep >= FROZEN_SECONDS and standing.is_careful and hub.takes_part:
+        if asleep >= self._strategy.stable_after and standing.is_careful and hub.takes_part:
+            # The others may have taken over meanwhile. What has come in shows only later that nobody hears us.
             self._lose(f"this node stood still for {asleep:.0f} s")
         self.check()
         if standing.stale:

@@ -29,7 +29,8 @@ class PartitionTolerance(Strategy, ABC):
     stable_after: a lost member's children are taken over once every member present has missed it for so many seconds.
         Must exceed the other two together: by then the lost node has noticed, if it still runs, and its children are
         gone. 0: at once, with no regard to what the others see. (A member that leaves by itself stops its children
-        first, so those are taken over at once in any case.)
+        first, so those are taken over at once in any case.) A node whose event loop stood still for as long stops its
+        own when it wakes, until it has heard from the others what they did meanwhile.
     """
 
     heard_within: ClassVar[float] = 6.0
