@@ -13,7 +13,7 @@ from random import Random
 
 import pytest
 
-from processhub import MajorityQuorum, ProcessHub, ProcessHubError
+from processhub import ChildSpec, MajorityQuorum, ProcessHub, ProcessHubError, process
 from processhub.hub.config import HubConfig
 from processhub.testing import Cluster, ClusterNode
 from tests.processhub.hub.children import HUB, Counter, Slow, Stubborn, hub_of, part_of, runs
@@ -50,7 +50,12 @@ class History:
     def watch(self, seconds: float) -> None:
         """Let time pass, and look at every instant."""
         end = self.cluster.now() + seconds
-        self.cluster.driver.run_until(lambda: self.check() or self.cluster.now() >= end - 1e-9, seconds + 5.0)
+
+        def look() -> bool:
+            self.check()
+            return self.cluster.now() >= end - 1e-9
+
+        self.cluster.run_until(look, seconds + 5.0)
 
     def check(self) -> None:
         for child_id, nodes in runs(self.cluster).items():
@@ -141,16 +146,20 @@ class History:
 
 
 def exit_part(name: str) -> None:
-    from processhub import process
-
     pid = process.whereis(name)
     if pid is not None:
         process.exit(pid, "kill")
 
 
+def spec_of(child_id: str) -> ChildSpec:
+    kind = int(child_id[1:]) % 3
+    if kind == 1:
+        return Slow.child_spec(0.8, id=child_id)
+    return Stubborn.child_spec(2.0, id=child_id) if kind == 2 else Counter.child_spec(id=child_id)
+
+
 def begin_start(child_ids: list[str]) -> None:
-    kinds = (Counter.child_spec, lambda id: Slow.child_spec(0.8, id=id), lambda id: Stubborn.child_spec(2.0, id=id))
-    specs = [kinds[int(child_id[1:]) % 3](id=child_id) for child_id in child_ids]  # type: ignore[operator]
+    specs = [spec_of(child_id) for child_id in child_ids]
     try:
         ProcessHub.start_children(HUB, specs, timeout=6.0).result(20.0)
     except ProcessHubError:
