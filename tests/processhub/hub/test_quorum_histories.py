@@ -1,7 +1,8 @@
 """Random histories of cuts, crashes and restarts under MajorityQuorum: no child ever runs on two nodes.
 
-It is looked at after every instant, and needs no allowance: a node that has lost quorum has stopped its children before
-anybody takes them over. (A node that stands still is the exception, and left out here: nobody can stop what is frozen.)
+It is looked at after every instant. A node that has lost quorum has stopped its children before anybody takes them
+over, so nothing needs to be allowed for. The exception is a node that stands still: nobody can stop what is frozen, so
+its copies count only once it had time to notice (a tick) and to stop them (`stop_within`).
 A failure names its seed. To look for new ones: `python -m tests.processhub.hub.test_quorum_histories 0 200`.
 """
 
@@ -15,6 +16,7 @@ import pytest
 
 from processhub import ChildSpec, MajorityQuorum, ProcessHub, ProcessHubError, process
 from processhub.hub.config import HubConfig
+from processhub.hub.coordinator import TICK_SECONDS
 from processhub.testing import Cluster, ClusterNode
 from tests.processhub.hub.children import HUB, Counter, Slow, Stubborn, hub_of, part_of, runs
 
@@ -22,8 +24,9 @@ SEEDS = range(12)
 STEPS = 20
 KINDS = (
     *("partition", "partition", "partition", "cut", "cut", "isolate", "heal", "heal", "heal"),
-    *("crash", "restart", "restart", "leave", "kill_part", "start", "start"),
+    *("crash", "restart", "restart", "leave", "kill_part", "start", "start", "pause", "pause", "lossy"),
 )
+WAKING = TICK_SECONDS + MajorityQuorum.stop_within + 0.2
 
 
 class History:
@@ -36,6 +39,7 @@ class History:
         self.cluster = Cluster(size, seed=seed, hubs=[HubConfig(HUB, partition_tolerance_strategy=strategy)])
         self.began: list[str] = []
         self.log: list[str] = []
+        self.counts_from: dict[str, float] = {}  # nodes that stand still or have just woken
 
     def go(self) -> None:
         self.start()
@@ -58,7 +62,9 @@ class History:
         self.cluster.run_until(look, seconds + 5.0)
 
     def check(self) -> None:
-        for child_id, nodes in runs(self.cluster).items():
+        now = self.cluster.now()
+        for child_id, holders in runs(self.cluster).items():
+            nodes = [name for name in holders if now >= self.counts_from.get(name, 0.0)]
             if len(nodes) > 1:
                 raise AssertionError(
                     f"{child_id} runs on {nodes} at {self.cluster.now():.3f}: {self.standings()}; {self.log}"
@@ -72,9 +78,11 @@ class History:
     def end(self) -> None:
         """Everything works again: every child runs, once."""
         self.cluster.heal()
+        self.cluster.network.calm()
         for node in self.cluster:
             if not node.is_alive:
                 self.cluster.restart(node)
+            self.cluster.resume(node)
         self.watch(60.0)
         names = [node.name for node in self.cluster]
         self.cluster[0].run(ProcessHub.await_settled, HUB, 60.0, names)
@@ -83,7 +91,8 @@ class History:
         assert sorted(runs(self.cluster)) == sorted(desired)
 
     def living(self) -> list[ClusterNode]:
-        return [node for node in self.cluster if node.is_alive and HUB in node.runtime.services]
+        able = [node for node in self.cluster if node.is_alive and not node.clock.is_paused]
+        return [node for node in able if HUB in node.runtime.services]
 
     # -- what may happen ---------------------------------------------------------------------------------------------
 
@@ -135,6 +144,17 @@ class History:
         dead = [node for node in self.cluster if not node.is_alive]
         if dead:
             self.cluster.restart(self.random.choice(dead))
+
+    def pause(self) -> None:
+        nodes = self.living()
+        if len(nodes) > 1:
+            node, seconds = self.random.choice(nodes), self.random.choice((0.5, 3.0, 8.0, 12.0, 20.0, 45.0))
+            self.cluster.pause(node, seconds)
+            self.counts_from[node.name] = self.cluster.now() + seconds + WAKING
+
+    def lossy(self) -> None:
+        a, b = self.random.sample(range(len(self.cluster)), 2)
+        self.random.choice((self.cluster.duplicate, self.cluster.reorder, self.cluster.drop))(a, b, 0.2)
 
     def kill_part(self) -> None:
         nodes = self.living()
