@@ -204,6 +204,9 @@ class Coordinator(GenServer):
 
     def _on_vector(self, message: VectorMessage) -> None:
         self.changed(self.exchange.on_vector(message))
+        again = self.exchange.compare_again_in()
+        if again is not None:
+            self._after(again, "compare")
 
     def _settle(self) -> None:
         self.changed(self.hub.registry.settle())
@@ -227,8 +230,10 @@ class Coordinator(GenServer):
             self._touched.clear()
             self._scans.clear()
         else:
-            self.moves.look_at(self._take(SLICE))
+            taken = self._take(SLICE)
+            self.moves.look_at(taken)
             self.moves.carry_out()
+            hub.roles.look_at(taken)
         if self._touched or self._scans:
             self._reconcile_soon()
         else:
@@ -252,6 +257,7 @@ class Coordinator(GenServer):
         """Look again at what waits for something that may never come."""
         self._after(TICK_SECONDS, "tick")
         self._touch(self.moves.due())
+        self.exchange.ask_again()
 
     def _discover(self) -> None:
         self._after(self.hub.config.hubs_discover_interval, "discover")
@@ -264,6 +270,9 @@ class Coordinator(GenServer):
         self.exchange.round()
         if not self._scans and hub.joined:
             self._look_at_all()
+
+    def _compare(self) -> None:
+        self.exchange.compare_again()
 
     def _on_offer(self, offer: Offer) -> None:
         self.moves.on_offer(offer)
@@ -294,4 +303,5 @@ _TIMERS: Final[dict[str, Any]] = {
     "tick": Coordinator._tick,
     "round": Coordinator._round,
     "settle": Coordinator._settle,
+    "compare": Coordinator._compare,
 }

@@ -8,18 +8,22 @@ here gives way while it changes something.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from random import Random
 from typing import Any
 
 from processhub.cluster.wire import Codec
 from processhub.hub.config import HubConfig
+from processhub.hub.lookup import CopyLookup
 from processhub.hub.messages import BatchMessage
+from processhub.hub.roles import Roles
+from processhub.hub.routes import Routes
 from processhub.hub.specs import SpecCodec
 from processhub.registry import Changes, Registry
 from processhub.strategy.distribution.base import Placement
 from processhub.strategy.distribution.centralized_load_balancer import CentralizedLoadBalancer
 from processhub.strategy.distribution.ring_index import RingIndex
+from processhub.strategy.redundancy.singularity import Singularity
 from supervisor.errors import NoProcess
 from supervisor.gen_server import GenServer
 from supervisor.pids import Pid
@@ -40,6 +44,8 @@ class Hub:
         the longest uptime. (An incarnation, in `members`, may rise later.)
     joined: whether it has heard all members; before that it owns and starts nothing.
     level: the event queue's; `LOCKED` while members come and go.
+    pid_of: child id -> the pid that answers for it, or None.
+    failures: child id -> why its copy here did not start, or was given up.
     """
 
     keeps_name = True  # the node must not take another name while it runs: its rows carry the name
@@ -64,6 +70,13 @@ class Hub:
         self.leaving = False  # the node is about to leave: nothing is started or taken any more
         self.level = 0
         self.initializer: Pid | None = None
+        self.failures: dict[str, Any] = {}
+        self.lookup = CopyLookup(self)
+        # With single copies the registry's own index answers: a lookup is one dict access.
+        single = type(config.redundancy_strategy) is Singularity
+        self.pid_of: Callable[[str], Pid | None] = self.registry.pids.get if single else self.lookup.pid_of
+        self.roles = Roles(self)
+        self.routes = Routes(config.synchronization_strategy, rng)
         self.placement: Placement = config.distribution_strategy.place(self.lives)
         self._waiting: dict[str, list[Wait]] = {}
         self._joining: list[Wait] = []
@@ -112,7 +125,7 @@ class Hub:
     @property
     def copies(self) -> int:
         """How many copies of each child there should be."""
-        return self.config.redundancy_strategy.replication_factor(self.placement.members)
+        return self.config.redundancy_strategy.copies(self.placement.members)
 
     def place(self) -> tuple[Placement, Placement]:
         """Compute the placement for the present members. Returns the old one and the new one."""
@@ -141,11 +154,11 @@ class Hub:
         self._publishing = True
         try:
             while (batch := self.registry.take_batch()) is not None:
-                to = self.config.synchronization_strategy.recipients(self.listeners(), self.rng)
+                to = self.routes.to(self.listeners())
                 if to:
-                    message = BatchMessage(self.node, self.codec.packed(batch.to_wire(), "registry operations"))
-                    for node in to:
-                        GenServer.cast((self.hub_id, node), message)
+                    packed = self.codec.packed(batch.to_wire(), "registry operations")
+                    for node, rest in to:
+                        GenServer.cast((self.hub_id, node), BatchMessage(self.node, packed, rest))
         finally:
             self._publishing = False
 

@@ -44,19 +44,29 @@ class HubLeave:
 
 @dataclass(frozen=True)
 class BatchMessage:
-    """Registry operations of `node`; `batch` is a Packed `Batch.to_wire()`, encoded once for all members."""
+    """Registry operations of `node`; `batch` is a Packed `Batch.to_wire()`, encoded once for all members.
+
+    rest: the nodes to which the receiver passes it on.
+    """
 
     node: str
     batch: Any
+    rest: list[str]
 
 
 @dataclass(frozen=True)
 class VectorMessage:
-    """What `node` has. `answer`: send back our own vector if we lack something that it has."""
+    """What `node` has.
+
+    answers: how many more vectors may go back and forth, each if its sender lacks something or knows what the other
+    one lacks. 0: what comes back is only what `node` lacks.
+    rest: the nodes to which the receiver sends its own vector, so that the round gets to all.
+    """
 
     node: str
     vector: Any
-    answer: bool
+    answers: int
+    rest: list[str]
 
 
 @dataclass(frozen=True)
@@ -113,6 +123,19 @@ class StartReply:
 
 
 @dataclass(frozen=True)
+class AwaitCopies:
+    """How do the copies of these children start that the receiver owns, and not first? The reply is a StartReply.
+
+    It comes when all have been tried, after `timeout` seconds at the latest; those that it does not mention are desired
+    no more. vector: what the sender has; from there on a child that the receiver does not know is not just late.
+    """
+
+    child_ids: list[str]
+    timeout: float
+    vector: Any
+
+
+@dataclass(frozen=True)
 class StopChildren:
     """Stop this node's copies of these children. The reply lists the ids that were stopped."""
 
@@ -145,3 +168,4 @@ for _code, _cls in enumerate(
     start=64,
 ):
     register(_code, _cls)
+register(84, AwaitCopies)

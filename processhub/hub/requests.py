@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 from processhub.hub.hub import Hub
@@ -10,9 +10,11 @@ from processhub.hub.messages import SYNC
 from processhub.strategy.options import is_number
 from supervisor.errors import CallTimeout, ProcessExit, SupervisorError
 from supervisor.gen_server import GenServer
-from supervisor.processes import receive, self, send, spawn_link
+from supervisor.processes import give_way, receive, self, send, spawn_link
+from supervisor.runtime import current_process
 
 T = TypeVar("T")
+SHOWN_SECONDS: Final = 2.0  # how long an answer is held back until lookups show it, at most
 PIECE: Final = 1000  # children in one request: what a distributed supervisor takes in without holding the loop
 
 
@@ -62,3 +64,21 @@ def synchronise(hub: Hub, timeout: float) -> None:
         GenServer.call(hub.hub_id, SYNC, timeout)
     except (CallTimeout, ProcessExit):
         pass  # the registry catches up by itself; the answer that was collected stands
+
+
+def await_shown(hub: Hub, copies: Mapping[str, Collection[str]], shown: bool, timeout: float) -> None:
+    """Wait until lookups here show the copies of these children on these nodes, or do not any more.
+
+    For strategies whose batches come by way of others, later than the reply. Gives up after a while: the registry
+    catches up by itself.
+    """
+    if hub.config.synchronization_strategy.direct:
+        return
+    me = current_process()
+    clock = hub.runtime.clock
+    deadline = clock.now() + min(timeout, SHOWN_SECONDS)
+    for child_id, nodes in copies.items():
+        give_way(me)
+        while any((node in hub.registry.rows(child_id)) != shown for node in nodes):
+            if not hub.await_change(child_id, max(0.0, deadline - clock.now())):
+                return

@@ -12,8 +12,8 @@ from processhub.hub.dealing import deal
 from processhub.hub.errors import AlreadyStarted, NoChildren, Partitioned
 from processhub.hub.future import Future
 from processhub.hub.hub import Hub
-from processhub.hub.messages import StartChildren, StartReply
-from processhub.hub.requests import ask_all, check_timeout, pieces, synchronise
+from processhub.hub.messages import AwaitCopies, StartChildren, StartReply
+from processhub.hub.requests import ask_all, await_shown, check_timeout, pieces, synchronise
 from processhub.hub.results import StartFailure, StartResult
 from processhub.hub.specs import normalise
 from processhub.hub.stopping import stop_copies
@@ -102,6 +102,7 @@ class Start:
         if not self.hub.await_joined(self._remaining()):
             self._fail(left, self.hub.node, "timeout")
             left = []
+        self._report_absent(left)
         while left:
             self._choose(left)
             left = self._ask_owners(left)
@@ -111,6 +112,9 @@ class Start:
                     break
                 sleep(ASK_AGAIN_SECONDS)
         synchronise(self.hub, self._remaining())
+        if self.hub.copies > 1:
+            self._await_further_copies()
+        await_shown(self.hub, self.started, True, self._remaining())
         rollback = bool(self.errors) and self.options.on_failure == "rollback" and bool(self.started)
         if rollback:
             stop_copies(self.hub, list(self.started), self.options.timeout)
@@ -139,10 +143,10 @@ class Start:
         me = current_process()
         for child_id in child_ids:
             give_way(me)
-            owners = hub.placement.owners(child_id, self.placements.get(child_id), hub.copies)
+            owners = self._owners(child_id)
             if owners:
                 groups.setdefault(owners[0], []).append(child_id)
-            else:
+            elif not hub.config.distribution_strategy.binds:
                 self.errors.append(StartFailure(child_id, None, "no_owner: the hub has no members"))
         requests = [(node, self._request(piece)) for node in sorted(groups) for piece in pieces(groups[node])]
         foreign: list[str] = []
@@ -152,6 +156,40 @@ class Start:
             else:
                 self._fail([row[0] for row in request.rows], node, answer)
         return foreign
+
+    def _await_further_copies(self) -> None:
+        """Wait for the copies that the other owners start as soon as they see that the child is there."""
+        hub = self.hub
+        groups: dict[str, list[str]] = {}
+        me = current_process()
+        for child_id, copies in self.started.items():
+            give_way(me)
+            for node in self._owners(child_id):
+                if node not in copies:
+                    groups.setdefault(node, []).append(child_id)
+        vector = hub.registry.vector()._replace(tables={}).to_wire()
+        requests = [
+            (node, AwaitCopies(list(piece), self._remaining(), vector))
+            for node in sorted(groups)
+            for piece in pieces(groups[node])
+        ]
+        for node, request, reply in ask_all(hub, requests, self._remaining() + 1.0):
+            if isinstance(reply, StartReply):
+                self._take(node, reply)
+            else:
+                self._fail(request.child_ids, node, reply)
+        synchronise(hub, self._remaining())
+
+    def _report_absent(self, child_ids: Iterable[str]) -> None:
+        """Copies that are bound to nodes which are no members."""
+        if self.hub.config.distribution_strategy.binds:
+            for child_id in child_ids:
+                for node in self.hub.placement.absent(self.placements.get(child_id)):
+                    self._fail([child_id], node, "not_member")
+
+    def _owners(self, child_id: str) -> tuple[str, ...]:
+        hub = self.hub
+        return hub.placement.owners(child_id, self.placements.get(child_id), hub.copies)
 
     def _request(self, child_ids: Sequence[str]) -> StartChildren:
         templates: dict[Any, int] = {}
@@ -165,7 +203,7 @@ class Start:
 
     def _take(self, node: str, reply: StartReply) -> list[str]:
         for child_id, pid in reply.started.items():
-            self.started[child_id] = {node: pid}
+            self.started.setdefault(child_id, {})[node] = pid
         for child_id, reason in reply.failed.items():
             self.errors.append(StartFailure(child_id, node, reason))
         return reply.foreign

@@ -1,0 +1,70 @@
+"""Which copy of a child answers for it: one rule for `get_pid`, `get_pids`, `active` and via names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from processhub.registry import RUNNING, Row
+from supervisor.pids import Pid
+
+if TYPE_CHECKING:
+    from processhub.hub.hub import Hub
+
+
+class CopyLookup:
+    """Lookups of a hub whose children may have several copies.
+
+    The order of the copies of a child: the active one; the local one; then in the order of the owners. Copies on nodes
+    that are no owners (they move just now) come last. Only running copies count.
+    """
+
+    __slots__ = ("_hub",)
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+
+    def pid_of(self, child_id: str, gone: Pid | None = None) -> Pid | None:
+        """The first copy by that order; a leaving one, which passes on what it gets, if none runs.
+
+        gone: a pid that is known to be dead, and does not count.
+        """
+        registry = self._hub.registry
+        rows = registry.rows(child_id)
+        first: Pid | None = registry.pids.get(child_id)
+        if len(rows) > 1:
+            first = next((pid for pid in self._in_order(child_id, rows) if pid != gone), first)
+        return first if first != gone else None
+
+    def active(self, child_id: str) -> Pid | None:
+        """The copy on the active node if it runs there; where all copies are active, what `pid_of` says."""
+        hub = self._hub
+        node = self._active_node(child_id)
+        if node is None:
+            return self.pid_of(child_id)
+        return _running_pid(hub.registry.rows(child_id), node)
+
+    def all_pids(self, child_id: str) -> list[Pid]:
+        """All running copies: the active one, then in the order of the owners."""
+        hub = self._hub
+        rows = hub.registry.rows(child_id)
+        nodes = (self._active_node(child_id), *hub.owners(child_id))
+        return self._pids(child_id, rows, nodes)
+
+    def _in_order(self, child_id: str, rows: Mapping[str, Row]) -> list[Pid]:
+        hub = self._hub
+        return self._pids(child_id, rows, (self._active_node(child_id), hub.node, *hub.owners(child_id)))
+
+    def _pids(self, child_id: str, rows: Mapping[str, Row], nodes: tuple[str | None, ...]) -> list[Pid]:
+        others = (node for node, _ in self._hub.registry.running(child_id))
+        found = (_running_pid(rows, node) for node in dict.fromkeys((*nodes, *others)) if node is not None)
+        return [pid for pid in found if pid is not None]
+
+    def _active_node(self, child_id: str) -> str | None:
+        hub = self._hub
+        return hub.config.redundancy_strategy.active(child_id, hub.owners(child_id))
+
+
+def _running_pid(rows: Mapping[str, Row], node: str) -> Pid | None:
+    row = rows.get(node)
+    return row.pid if row is not None and row.state == RUNNING else None
