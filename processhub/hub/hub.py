@@ -44,6 +44,7 @@ class Hub:
         the longest uptime. (An incarnation, in `members`, may rise later.)
     joined: whether it has heard all members; before that it owns and starts nothing.
     level: the event queue's; `LOCKED` while members come and go.
+    has_single_copies: by Singularity; a custom strategy may do the same, but is not known to.
     pid_of: child id -> the pid that answers for it, or None.
     failures: child id -> why its copy here did not start, or was given up.
     """
@@ -73,8 +74,10 @@ class Hub:
         self.failures: dict[str, Any] = {}
         self.lookup = CopyLookup(self)
         # With single copies the registry's own index answers: a lookup is one dict access.
-        single = type(config.redundancy_strategy) is Singularity
-        self.pid_of: Callable[[str], Pid | None] = self.registry.pids.get if single else self.lookup.pid_of
+        self.has_single_copies = type(config.redundancy_strategy) is Singularity
+        self.pid_of: Callable[[str], Pid | None] = (
+            self.registry.pids.get if self.has_single_copies else self.lookup.pid_of
+        )
         self.roles = Roles(self)
         self.routes = Routes(config.synchronization_strategy, rng)
         self.placement: Placement = config.distribution_strategy.place(self.lives)

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 
 class CopyLookup:
-    """Lookups of a hub whose children may have several copies.
+    """Lookups of a hub's children, which may have several copies.
 
-    The order of the copies of a child: the active one; the local one; then in the order of the owners. Copies on nodes
+    Of single copies the registry's index says which one answers. Else the order of the copies of a child: the active one; the local one; then in the order of the owners. Copies on nodes
     that are no owners (they move just now) come last. Only running copies count.
     """
 
@@ -32,14 +32,14 @@ class CopyLookup:
         registry = self._hub.registry
         rows = registry.rows(child_id)
         first: Pid | None = registry.pids.get(child_id)
-        if len(rows) > 1:
+        if len(rows) > 1 and not self._hub.has_single_copies:
             first = next((pid for pid in self._in_order(child_id, rows) if pid != gone), first)
         return first if first != gone else None
 
     def active(self, child_id: str) -> Pid | None:
         """The copy on the active node if it runs there; where all copies are active, what `pid_of` says."""
         hub = self._hub
-        node = self._active_node(child_id)
+        node = None if hub.has_single_copies else self._active_node(child_id)
         if node is None:
             return self.pid_of(child_id)
         return _running_pid(hub.registry.rows(child_id), node)
@@ -47,9 +47,10 @@ class CopyLookup:
     def all_pids(self, child_id: str) -> list[Pid]:
         """All running copies: the active one, then in the order of the owners."""
         hub = self._hub
+        if hub.has_single_copies:  # two of them are being reconciled
+            return [row.pid for _, row in hub.registry.running(child_id)]
         rows = hub.registry.rows(child_id)
-        nodes = (self._active_node(child_id), *hub.owners(child_id))
-        return self._pids(child_id, rows, nodes)
+        return self._pids(child_id, rows, (self._active_node(child_id), *hub.owners(child_id)))
 
     def _in_order(self, child_id: str, rows: Mapping[str, Row]) -> list[Pid]:
         hub = self._hub

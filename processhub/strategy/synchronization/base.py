@@ -3,7 +3,8 @@
 A *batch* is what one node wrote (see `processhub.registry`); a *vector* says what a node knows. Batches make the
 members agree quickly, vectors make sure of it: whoever lacks something is sent it.
 
-`members` are always other members (observers too), sorted, without the node that asks; `rng` is the node's random source.
+`members` are always other members, and observers with them, sorted, without the node that asks; `rng` is the node's
+random source.
 """
 
 from __future__ import annotations
