@@ -195,7 +195,8 @@ class DistributedSupervisor(GenServer):
         if starting.timer is not None:
             starting.timer.cancel()
         self.hub.publish()  # before the reply, on the same links: who gets the reply has the batch already
-        GenServer.reply(starting.from_, StartReply(starting.started, starting.failed, starting.foreign))
+        vector = self.hub.registry.vector().to_wire() if self.hub.copies > 1 else None
+        GenServer.reply(starting.from_, StartReply(starting.started, starting.failed, starting.foreign, vector))
 
     # -- starting what is desired ------------------------------------------------------------------------------------
 

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 class CopyLookup:
     """Lookups of a hub's children, which may have several copies.
 
-    Of single copies the registry's index says which one answers. Else the order of the copies of a child: the active one; the local one; then in the order of the owners. Copies on nodes
-    that are no owners (they move just now) come last. Only running copies count.
+    Of single copies the registry's index says which one answers. Else the order of the copies of a child is: the active
+    one; the local one; those of the owners, in their order; those on nodes that are no owners (they move just now).
+    Only running copies count.
     """
 
     __slots__ = ("_hub",)

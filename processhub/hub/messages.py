@@ -115,11 +115,15 @@ class StartChildren:
 
 @dataclass(frozen=True)
 class StartReply:
-    """started: {child id: pid}; failed: {child id: reason}; foreign: ids that the node does not think it owns."""
+    """started: {child id: pid}; failed: {child id: reason}; foreign: ids that the node does not think it owns.
+
+    vector: what the node had when all was done, if there are further copies to wait for.
+    """
 
     started: dict[str, Any]
     failed: dict[str, Any]
     foreign: list[str]
+    vector: Any = None
 
 
 @dataclass(frozen=True)
@@ -127,7 +131,8 @@ class AwaitCopies:
     """How do the copies of these children start that the receiver owns, and not first? The reply is a StartReply.
 
     It comes when all have been tried, after `timeout` seconds at the latest; those that it does not mention are desired
-    no more. vector: what the sender has; from there on a child that the receiver does not know is not just late.
+    no more. vector: what the first owners had when they had started these: a receiver that has as much, and does not
+    know a child, knows that it is over.
     """
 
     child_ids: list[str]

@@ -17,7 +17,7 @@ from processhub.hub.requests import ask_all, await_shown, check_timeout, pieces,
 from processhub.hub.results import StartFailure, StartResult
 from processhub.hub.specs import normalise
 from processhub.hub.stopping import stop_copies
-from processhub.registry import SpecRecord
+from processhub.registry import RegistryVector, SpecRecord, Vector
 from processhub.strategy.distribution.load_placement import LoadPlacement
 from supervisor.processes import give_way, sleep
 from supervisor.runtime import current_process
@@ -88,6 +88,7 @@ class Start:
         self.deadline = hub.runtime.clock.now() + options.timeout
         self.started: dict[str, dict[str, Any]] = {}
         self.errors: list[StartFailure] = []
+        self.written = Vector()  # includes what the owners wrote
 
     def run(self) -> None:
         """Work it off and set the future's result; a bug of ours becomes its error."""
@@ -167,7 +168,7 @@ class Start:
             for node in self._owners(child_id):
                 if node not in copies:
                     groups.setdefault(node, []).append(child_id)
-        vector = hub.registry.vector()._replace(tables={}).to_wire()
+        vector = RegistryVector(hub.node, self.written, {}).to_wire()
         requests = [
             (node, AwaitCopies(list(piece), self._remaining(), vector))
             for node in sorted(groups)
@@ -206,6 +207,8 @@ class Start:
             self.started.setdefault(child_id, {})[node] = pid
         for child_id, reason in reply.failed.items():
             self.errors.append(StartFailure(child_id, node, reason))
+        if reply.vector is not None:
+            self.written.join(RegistryVector.from_wire(reply.vector).desired)
         return reply.foreign
 
     def _fail(self, child_ids: Iterable[str], node: str | None, reason: Any) -> None:
