@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from processhub import ChildSpec, Crash, GenServer, NoProcess, ProcessHub, Replication, process
+from processhub import ChildSpec, Crash, GenServer, HashRing, NoProcess, ProcessHub, Replication, process
 from processhub.hub.config import HubConfig
 from processhub.hub.messages import AwaitCopies
 from processhub.testing import Cluster
@@ -20,13 +20,14 @@ from tests.processhub.hub.children import (
     journal,
     kill,
     local_pids,
+    part_of,
     pid_of,
     runs,
     settle,
     start,
     stop,
 )
-from tests.processhub.hub.replicas import Member, active_node, by_name, members, owners
+from tests.processhub.hub.replicas import active_node, by_name, members, owners
 
 TWO = Replication(2)
 PASSIVE = Replication(2, "active_passive")
@@ -39,6 +40,12 @@ class FailsElsewhere(GenServer):
     def init(self, node: str) -> None:
         if process.self().node != node and ("mended",) not in journal:
             raise ValueError("not on this node")
+
+
+def host(config: HubConfig) -> None:
+    """Run a hub for ever."""
+    ProcessHub.start_link(config)
+    process.receive(lambda _: False)
 
 
 def two_copies(cluster: Cluster, child_ids: Any = IDS) -> bool:
@@ -86,7 +93,9 @@ def test_cluster_size_follows_joins_and_leaves() -> None:
 def test_a_further_copy_that_fails_is_a_failure_with_its_node_and_is_tried_again() -> None:
     with cluster_of(3, redundancy_strategy=TWO) as cluster:
         first, second = owners(cluster[0], "kid")
+        before = cluster.now()
         result = start(cluster[0], FailsElsewhere.child_spec(first, id="kid"))
+        assert cluster.now() - before < 0.1
         assert result.status == "error"
         assert list(result.started["kid"]) == [first]
         [error] = result.errors
@@ -118,6 +127,7 @@ def test_rollback_stops_copies_whose_start_is_still_under_way() -> None:
         specs = [FailsElsewhere.child_spec(first, id="kid"), Slow.child_spec(3.0, id="slow")]
         before = cluster.now()
         assert start(cluster[0], specs, on_failure="rollback", timeout=4.0).rollback
+        assert all(part_of(node, "distributed_supervisor").children == {} for node in cluster)
         assert cluster.now() - before < 8.1
         settle(cluster)
         assert runs(cluster) == {}
@@ -203,6 +213,23 @@ def test_static_children_have_all_copies_once() -> None:
     with Cluster(3, seed=1, hubs=[config]) as cluster:
         settle(cluster)
         assert two_copies(cluster, ["c0"])
+
+
+def test_a_static_child_that_runs_elsewhere_does_not_keep_a_hub_from_starting() -> None:
+    with cluster_of(1, redundancy_strategy=TWO) as cluster:
+        names = [cluster[0].name, "node2@127.0.0.1:4371"]
+        child_id = next(child_id for child_id in IDS if HashRing(names).owners(child_id)[0] == names[0])
+        spec = FailsElsewhere.child_spec(names[0], id=child_id)
+        cluster._hubs = []
+        added = cluster.add()
+        cluster.run_until(cluster.is_connected)
+        added.begin(host, HubConfig(HUB, child_specs=[spec], redundancy_strategy=TWO))
+        cluster.advance(1.0)
+        assert added.run(ProcessHub.is_alive, HUB)
+        assert runs(cluster) == {child_id: [names[0]]}
+        journal.append(("mended",))
+        settle(cluster)
+        assert runs(cluster) == {child_id: names}
 
 
 # -- members come and go ---------------------------------------------------------------------------------------------
@@ -291,16 +318,17 @@ def test_while_the_active_copy_does_not_run_another_one_answers_and_active_is_no
 
 def test_a_call_whose_copy_has_just_died_goes_to_another_copy() -> None:
     def kill_and_call() -> Any:
-        pid = ProcessHub.get_pid(HUB, "kid")
+        pid = ProcessHub.get_pid(HUB, "slow")
         assert pid is not None
         process.exit(pid, "kill")
-        return GenServer.call(ProcessHub.via(HUB, "kid"), "who")
+        return GenServer.call(ProcessHub.via(HUB, "slow"), "who")
 
     with cluster_of(2, redundancy_strategy=PASSIVE) as cluster:
-        start(cluster[0], Member.child_spec("kid", id="kid"))
+        start(cluster[0], Slow.child_spec(2.0, id="slow"))
         settle(cluster)
-        node = by_name(cluster, active_node(cluster[0], "kid"))
-        assert node.run(kill_and_call) in {other.name for other in cluster}
+        before = cluster.now()
+        assert by_name(cluster, active_node(cluster[0], "slow")).run(kill_and_call) == "here"
+        assert cluster.now() - before < 0.1  # it did not wait for the restart
 
 
 def test_of_active_copies_the_local_one_answers_else_the_first_owners() -> None:

@@ -68,6 +68,13 @@ def test_exactly_the_copies_that_the_option_names_are_told_at_their_start(signal
         assert len(right) == {"none": 0, "all": 80}.get(signal, 40 if model == "active_passive" else len(right))
 
 
+def test_a_copy_has_been_told_when_its_start_is_over() -> None:
+    """No other copy, and so no news from other members, is needed for it."""
+    with cluster_of(1, redundancy_strategy=replicated()) as cluster:
+        pid = start(cluster[0], members(1)).pid
+        assert signals() == [("m0", cluster[0].name, "active", pid)]
+
+
 def test_a_copy_that_was_restarted_is_told_again_and_nobody_else() -> None:
     with cluster_of(3, redundancy_strategy=replicated()) as cluster:
         start(cluster[0], members(1))
