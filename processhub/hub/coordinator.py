@@ -22,6 +22,7 @@ from processhub.hub.messages import (
     SYNC,
     Accept,
     BatchMessage,
+    CatchUp,
     HubHello,
     HubLeave,
     HubRefused,
@@ -35,7 +36,7 @@ from processhub.hub.observing import config_to_wire
 from processhub.hub.touched import Touched
 from processhub.registry import Changes
 from processhub.strategy.distribution.centralized_load_balancer import BALANCER
-from supervisor.gen_server import Continue, From, GenServer
+from supervisor.gen_server import Continue, From, GenServer, NoReply
 from supervisor.processes import send_after
 from supervisor.runtime import current_process
 from supervisor.signals import Down
@@ -103,6 +104,9 @@ class Coordinator(GenServer):
             self._look_at_all()
 
     def handle_call(self, request: Any, from_: From) -> Any:
+        if isinstance(request, CatchUp):
+            self.exchange.on_catch_up(request, from_)
+            return NoReply()
         if request == STATUS:
             busy = not self.hub.joined or bool(self._touched or self._scans or self.moves.is_waiting())
             return (self.hub.registry.digest(), busy, sorted(self.hub.members))

@@ -47,6 +47,7 @@ class DistributedSupervisor(GenServer):
         self._came_up: list[str] = []  # started for the reconciler, and not made known yet
         self._write_timer: Any = None
         hub.failures.clear()
+        hub.roles.forget_all()
         # A former distributed supervisor took its children with it.
         gone = list(hub.registry.own_table)
         for child_id in gone:
@@ -330,6 +331,7 @@ class DistributedSupervisor(GenServer):
     def _forget(self, child: Child) -> None:
         self.children.pop(child.child_id, None)
         self.hub.failures.pop(child.child_id, None)
+        self.hub.roles.forget(child.child_id)
         if child.pid is not None:
             self.by_pid.pop(child.pid, None)
 

@@ -9,10 +9,10 @@ from typing import Any, Final
 
 from processhub.hub.collector import Paused
 from processhub.hub.hub import Hub
-from processhub.hub.messages import BatchMessage, VectorMessage
+from processhub.hub.messages import BatchMessage, CatchUp, VectorMessage
 from processhub.hub.routes import deal
 from processhub.registry import Batch, Changes, MalformedBatch, RegistryVector, decode
-from supervisor.gen_server import GenServer
+from supervisor.gen_server import From, GenServer
 from supervisor.processes import give_way
 from supervisor.runtime import current_process
 
@@ -178,6 +178,17 @@ class Exchange:
         if first is not None:
             self.hub.runtime.spawn(self._send_pieces, (node, first, pieces), {})
         return first is not None
+
+    def on_catch_up(self, request: CatchUp, from_: From) -> None:
+        """A node that got an answer from here wants to have what led to it."""
+        theirs = self._read(request.node, request.vector)
+        if theirs is not None:
+            pieces = iter(self.hub.registry.delta_since(theirs))
+            self.hub.runtime.spawn(self._send_and_reply, (request.node, pieces, from_), {})
+
+    def _send_and_reply(self, node: str, pieces: Iterator[Any], from_: From) -> None:
+        self._send_pieces(node, next(pieces, None), pieces)
+        GenServer.reply(from_, True)
 
     def _send_pieces(self, node: str, piece: Any, pieces: Iterator[Any]) -> None:
         me = current_process()

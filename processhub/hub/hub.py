@@ -84,6 +84,7 @@ class Hub:
         self._waiting: dict[str, list[Wait]] = {}
         self._joining: list[Wait] = []
         self._publishing = False
+        self._directly: set[str] = set()  # who gets what is being published without a detour
 
     def __repr__(self) -> str:
         kind = "observer" if self.observer else "hub"
@@ -146,24 +147,26 @@ class Hub:
 
     # -- telling -----------------------------------------------------------------------------------------------------
 
-    def publish(self) -> None:
-        """Send what was written here since the last time to the other members.
+    def publish(self, first: Iterable[str] = ()) -> None:
+        """Send what was written here since the last time to the other members; to those in `first` without a detour.
 
         A send may wait for a full link. What is written meanwhile goes out afterwards, by the same publisher: batches
         leave in order.
         """
+        self._directly.update(node for node in first if node != self.node)
         if self._publishing:
             return
         self._publishing = True
         try:
             while (batch := self.registry.take_batch()) is not None:
-                to = self.routes.to(self.listeners())
+                to = self.routes.to(self.listeners(), self._directly)
                 if to:
                     packed = self.codec.packed(batch.to_wire(), "registry operations")
                     for node, rest in to:
                         GenServer.cast((self.hub_id, node), BatchMessage(self.node, packed, rest))
         finally:
             self._publishing = False
+            self._directly.clear()
 
     def tell(self, part: str, request: Any) -> None:
         """Cast to another part of this hub. Dropped while that part is being restarted: its successor looks at all."""

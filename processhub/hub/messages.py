@@ -141,6 +141,14 @@ class AwaitCopies:
 
 
 @dataclass(frozen=True)
+class CatchUp:
+    """A call to a coordinator: send `node` what it lacks, going by `vector`. The reply, True, comes after that."""
+
+    node: str
+    vector: Any
+
+
+@dataclass(frozen=True)
 class StopChildren:
     """Stop this node's copies of these children. The reply lists the ids that were stopped."""
 
@@ -174,3 +182,4 @@ for _code, _cls in enumerate(
 ):
     register(_code, _cls)
 register(84, AwaitCopies)
+register(85, CatchUp)

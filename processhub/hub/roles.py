@@ -42,6 +42,14 @@ class Roles:
         # What each copy was last found to be, told or not: another pid or another role is news.
         self._known: dict[str, tuple[Pid, Mode]] = {}
 
+    def forget(self, child_id: str) -> None:
+        """The copy of this child is gone for good."""
+        self._known.pop(child_id, None)
+
+    def forget_all(self) -> None:
+        """All copies are gone, with their supervisor."""
+        self._known.clear()
+
     def look_at(self, child_ids: Iterable[str]) -> None:
         """Tell the copies of these children that run here, and whose role is new, what it is."""
         if self._is_needed:
@@ -52,7 +60,6 @@ class Roles:
         hub = self._hub
         row = hub.registry.own_table.get(child_id)
         if row is None or row.state != RUNNING:
-            self._known.pop(child_id, None)
             return
         owners = hub.owners(child_id) if child_id in hub.registry.children else ()
         if not owners:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from random import Random
 from typing import Final
 
@@ -33,15 +33,19 @@ class Routes:
         self._rng = rng
         self._kept: dict[tuple[str, ...], Shares] = {}
 
-    def to(self, members: Sequence[str]) -> Shares:
-        """To whom this node sends a batch that all these members are to get."""
+    def to(self, members: Sequence[str], directly: Collection[str] = ()) -> Shares:
+        """To whom this node sends a batch that all these members are to get.
+
+        `directly`: who gets it from this node in any case. (Perhaps from another one as well, which does no harm.)
+        """
         key = tuple(members)
         shares = self._kept.get(key)
         if shares is None:
             if len(self._kept) >= _KEPT:
                 self._kept.clear()
             shares = self._kept[key] = deal(members, self._strategy.targets(members, self._rng))
-        return shares
+        others = sorted(set(directly).difference(node for node, _ in shares)) if directly else []
+        return [*shares, *((node, []) for node in others)] if others else shares
 
     def redraw(self) -> None:
         """Choose anew from now on: a way over a node that is slow does not stay."""

@@ -13,7 +13,7 @@ from processhub.hub.errors import AlreadyStarted, NoChildren, Partitioned
 from processhub.hub.future import Future
 from processhub.hub.hub import Hub
 from processhub.hub.messages import AwaitCopies, StartChildren, StartReply
-from processhub.hub.requests import ask_all, await_shown, check_timeout, pieces, synchronise
+from processhub.hub.requests import ask_all, catch_up, check_timeout, pieces
 from processhub.hub.results import StartFailure, StartResult
 from processhub.hub.specs import normalise
 from processhub.hub.stopping import stop_copies
@@ -112,10 +112,9 @@ class Start:
                     self._fail(left, None, "not_owner: the nodes do not agree on the members of the hub")
                     break
                 sleep(ASK_AGAIN_SECONDS)
-        synchronise(self.hub, self._remaining())
+        self._catch_up({node for copies in self.started.values() for node in copies})
         if self.hub.copies > 1:
             self._await_further_copies()
-        await_shown(self.hub, self.started, True, self._remaining())
         rollback = bool(self.errors) and self.options.on_failure == "rollback" and bool(self.started)
         if rollback:
             stop_copies(self.hub, list(self.started), self.options.timeout)
@@ -179,7 +178,16 @@ class Start:
                 self._take(node, reply)
             else:
                 self._fail(request.child_ids, node, reply)
-        synchronise(hub, self._remaining())
+        self._catch_up(groups)
+
+    def _catch_up(self, nodes: Iterable[str]) -> None:
+        """See here what these nodes have started: what nobody but they know of is lost with them, and not a success."""
+        children = self.hub.registry.children
+        for node in catch_up(self.hub, nodes, self._remaining()):
+            for child_id, copies in list(self.started.items()):
+                if node in copies and child_id not in children:
+                    del self.started[child_id]
+                    self._fail([child_id], node, "noconnection")
 
     def _report_absent(self, child_ids: Iterable[str]) -> None:
         """Copies that are bound to nodes which are no members."""

@@ -11,7 +11,7 @@ from processhub.hub.errors import NoChildren
 from processhub.hub.future import Future
 from processhub.hub.hub import Hub
 from processhub.hub.messages import StopChildren
-from processhub.hub.requests import ask_all, await_shown, check_timeout, pieces, synchronise
+from processhub.hub.requests import ask_all, catch_up, check_timeout, pieces
 from processhub.hub.results import StopFailure, StopResult
 from supervisor.processes import give_way
 from supervisor.runtime import current_process
@@ -62,8 +62,9 @@ def stop_copies(hub: Hub, ids: list[str], timeout: float) -> StopResult:
     requests: list[tuple[str, StopChildren]] = []
     for piece in pieces(ids):
         with Paused():
-            requests += _no_longer_desired(hub, piece, holders, errors)
-        hub.publish()
+            asked = _no_longer_desired(hub, piece, holders, errors)
+        hub.publish(node for node, _ in asked)  # before the request: a copy that is still desired would start again
+        requests += asked
         give_way(me)
     stopped: dict[str, list[str]] = {child_id: [] for child_id in holders}
     for node, request, answer in ask_all(hub, requests, timeout):
@@ -73,8 +74,7 @@ def stop_copies(hub: Hub, ids: list[str], timeout: float) -> StopResult:
                     stopped[child_id].append(node)
         else:
             errors += [StopFailure(child_id, node, answer) for child_id in request.child_ids]
-    synchronise(hub, timeout)
-    await_shown(hub, stopped, False, timeout)
+    catch_up(hub, {node for node, _ in requests}, timeout)
     return StopResult(stopped, errors)
 
 

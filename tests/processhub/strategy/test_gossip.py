@@ -64,6 +64,15 @@ def test_every_member_gets_a_batch_once_and_nobody_sends_it_more_often_than_reci
     assert sorted(got) == sorted(everybody)
 
 
+def test_some_get_a_batch_without_a_detour() -> None:
+    routes = Routes(Gossip(recipients=2), Random(1))
+    ways = routes.to(NODES)
+    chosen = [node for node, _ in ways]
+    other = next(node for node in NODES if node not in chosen)
+    assert routes.to(NODES, {other, chosen[0]}) == [*ways, (other, [])]
+    assert Routes(PubSub(), Random(1)).to(NODES, NODES) == [(node, []) for node in NODES]
+
+
 def test_with_pub_sub_nothing_is_left_to_pass_on() -> None:
     assert Routes(PubSub(), Random(1)).to(NODES) == [(node, []) for node in NODES]
     assert deal([], []) == []
