@@ -27,6 +27,9 @@ from processhub.strategy.distribution.centralized_load_balancer import Centraliz
 from supervisor.gen_server import GenServer
 from supervisor.runtime import current_runtime
 from supervisor.signals import Down, ExitSignal
+from tests.cluster.copies_deeds import roles, start_copies_hubs, start_roled, states
+
+__all__ = ["roles", "start_copies_hubs", "start_roled", "states"]  # deeds of other modules
 
 _downs: dict[str, float] = {}
 _kept: dict[str, Any] = {}
