@@ -28,8 +28,8 @@ class Synchronization(Strategy, ABC):
         """Those of `members` to which this node sends a batch itself.
 
         The others are dealt out among the targets, each of which passes the batch on to its share, asking the same
-        question. So a batch gets to every member once, whatever is chosen here. The choice is kept
-        for `pause` seconds, or until the members change: batches of one writer stay in order that way.
+        question. So a batch gets to every member once, whatever is chosen here. The choice is kept until this node's
+        next round, or until the members change: batches of one writer stay in order that way.
 
         Args:
             members: for what this node wrote all other members; for a batch of another node its share.
