@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -67,8 +67,6 @@ class Run:
     """One schedule on one cluster, of nodes with this `config`."""
 
     config = HubConfig(HUB, migr_base_timeout=5.0)
-
-    config: ClassVar[HubConfig] = HubConfig(HUB, migr_base_timeout=5.0)
 
     def __init__(self, seed: int) -> None:
         self.random = Random(f"chaos {seed}")

@@ -1,13 +1,12 @@
 """The same random faults on hubs with two copies of each child, told their roles, whose changes travel by gossip.
 
-To look for new seeds: `python -m tests.chaos.test_random_faults_copies 0 500`.
+To look for new seeds: `python -m tests.chaos.test_replicated_faults 0 500`.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from typing import ClassVar
 
 import pytest
 
@@ -22,7 +21,7 @@ SEEDS = (*range(6), 135, 136, 148)  # the last three lost starts whose gossip di
 class CopiesRun(Run):
     """Afterwards each child runs on exactly its owners, every copy knows its role, and lookups agree on the active."""
 
-    config: ClassVar[HubConfig] = HubConfig(
+    config = HubConfig(
         HUB,
         migr_base_timeout=5.0,
         redundancy_strategy=Replication(2, "active_passive", "all"),
