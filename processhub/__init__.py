@@ -30,14 +30,18 @@ from processhub.hub.errors import (
 )
 from processhub.hub.future import Future
 from processhub.hub.results import StartFailure, StartResult, StopFailure, StopResult
+from processhub.hub.roles import RedundancySignal
 from processhub.strategy.distribution.centralized_load_balancer import CentralizedLoadBalancer
 from processhub.strategy.distribution.consistent_hashing import ConsistentHashing
+from processhub.strategy.distribution.guided import Guided
 from processhub.strategy.migration.cold_swap import ColdSwap
 from processhub.strategy.partition_tolerance.divergence import Divergence
 from processhub.strategy.partition_tolerance.dynamic_quorum import DynamicQuorum
 from processhub.strategy.partition_tolerance.majority_quorum import MajorityQuorum
 from processhub.strategy.partition_tolerance.static_quorum import StaticQuorum
+from processhub.strategy.redundancy.replication import Replication
 from processhub.strategy.redundancy.singularity import Singularity
+from processhub.strategy.synchronization.gossip import Gossip
 from processhub.strategy.synchronization.pub_sub import PubSub
 from ring.hash_ring import HashRing
 from supervisor.agent import Agent, AgentError
@@ -120,6 +124,8 @@ __all__ = [
     "GenServer",
     "GenStatem",
     "GenericTimeout",
+    "Gossip",
+    "Guided",
     "Handle",
     "HashRing",
     "HubNotAlive",
@@ -152,9 +158,11 @@ __all__ = [
     "ProcessHubError",
     "PubSub",
     "ReceiveTimeout",
+    "RedundancySignal",
     "Ref",
     "Registry",
     "Repeat",
+    "Replication",
     "Reply",
     "ReplyTo",
     "Request",

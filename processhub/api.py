@@ -120,10 +120,14 @@ class ProcessHub(HubConfig):
         check_existing: raise AlreadyStarted for ids that are known here; else they are failures in the result.
         on_failure: "continue" keeps what was started, "rollback" stops it when any child fails.
         metadata: a mapping that is kept with each child; `tag` is what `tag_query` looks at.
-        child_mapping: {child id: [node]}, for the Guided distribution only.
+        child_mapping: {child id: [node, ...]}, for the Guided distribution, which needs it.
+
+        The future waits for all copies of each child. One that does not start is a failure of its own, with its node;
+        the reconciler goes on trying.
 
         Raises HubNotAlive, NoChildren, InvalidChildSpec (duplicate ids too), EncodeError, NotImportable, Partitioned,
-        AlreadyStarted, ValueError for a wrong option. Then nothing was started. All else is in the StartResult.
+        AlreadyStarted, MissingChildMapping, InvalidChildMapping, ChildMappingMismatch, ChildReplicationMismatch,
+        ValueError for a wrong option. Then nothing was started. All else is in the StartResult.
         """
         return start_children(_hub(hub_id), specs, StartOptions(**opts))
 
@@ -147,23 +151,35 @@ class ProcessHub(HubConfig):
     def get_pid(hub_id: str, child_id: str) -> Pid | None:
         """The pid of a running copy, read from this node's registry: no message is sent. None when none runs.
 
-        With several copies: the one of the highest epoch, then the first node by name.
+        With several copies: the active one, else the one on this node, else that of the first owner that runs one.
         """
         try:
             runtime = getcurrent().otp_process.runtime  # type: ignore[attr-defined]
-            return runtime.services[hub_id].registry.pids.get(child_id)  # type: ignore[no-any-return]
+            return runtime.services[hub_id].pid_of(child_id)  # type: ignore[no-any-return]
         except (AttributeError, KeyError):
             pass  # no process yet, or no such hub
-        return _hub(hub_id).registry.pids.get(child_id)
+        return _hub(hub_id).pid_of(child_id)
 
     @staticmethod
     def get_pids(hub_id: str, child_id: str) -> list[Pid]:
-        """The pids of all running copies, the active one first."""
-        return [row.pid for _node, row in _hub(hub_id).registry.running(child_id)]
+        """The pids of all running copies, the active one first, then in the order of the owners."""
+        return _hub(hub_id).lookup.all_pids(child_id)
+
+    @staticmethod
+    def active(hub_id: str, child_id: str) -> Pid | None:
+        """The pid of the active copy; None when it does not run just now.
+
+        With `Singularity` that is the only copy; of active and passive copies the one on the node that is active by the
+        id and the owners; where all copies are active, the one that `get_pid` gives.
+        """
+        return _hub(hub_id).lookup.active(child_id)
 
     @staticmethod
     def child_lookup(hub_id: str, child_id: str) -> ChildInfo | None:
-        """All that this node's registry knows of a child; None when it is not desired."""
+        """All that this node's registry knows of a child; None when it is not desired.
+
+        A node to which the child is bound (Guided) and which is no member just now has the state "down".
+        """
         hub = _hub(hub_id)
         child = hub.registry.child(child_id)
         return _info(hub, child_id, child) if child is not None else None
@@ -222,14 +238,15 @@ class ProcessHub(HubConfig):
         """A name for a child: usable wherever a process is named, as in `GenServer.call(ProcessHub.via(...), ...)`.
 
         A call to a child that is desired but has no pid just now waits for it within its timeout; one that is not
-        desired raises NoProcess.
+        desired raises NoProcess. Of several copies the one is taken that `get_pid` gives.
         """
         return HubVia(hub_id, child_id)
 
     @staticmethod
     def await_settled(hub_id: str, timeout: float | None = None, members: Iterable[str] | None = None) -> None:
         """Wait until the hub is settled: the members are those given (if given), all of them have the same registry,
-        and every child runs on its owners and nowhere else.
+        and every child runs on its owners and nowhere else. A child that is bound to a lost node (Guided) is down: it
+        has no owner there, so nothing is left to do about it.
 
         timeout: seconds; None waits for ever. Raises CallTimeout, which lists what is not settled.
         """
@@ -238,9 +255,11 @@ class ProcessHub(HubConfig):
 
 def _info(hub: Hub, child_id: str, child: Any) -> ChildInfo:
     rows = hub.registry.rows(child_id)
+    states = dict.fromkeys(hub.placement.absent(child.placement), "down")
+    states.update((node, row.state) for node, row in rows.items())
     return ChildInfo(
         hub.specs.decode(child_id, child.spec),
         {node: row.pid for node, row in sorted(rows.items()) if row.pid is not None},
         dict(child.metadata or {}),
-        {node: row.state for node, row in sorted(rows.items())},
+        dict(sorted(states.items())),
     )

@@ -22,6 +22,7 @@ from processhub.hub.messages import (
     SYNC,
     Accept,
     BatchMessage,
+    CatchUp,
     HubHello,
     HubLeave,
     HubRefused,
@@ -39,7 +40,7 @@ from processhub.hub.worker_queue import STATIC_CHILDREN
 from processhub.registry import Changes
 from processhub.strategy.distribution.centralized_load_balancer import BALANCER
 from processhub.strategy.partition_tolerance.majority_quorum import RESET_CLUSTER_SIZE
-from supervisor.gen_server import Continue, From, GenServer
+from supervisor.gen_server import Continue, From, GenServer, NoReply
 from supervisor.processes import send_after
 from supervisor.runtime import current_process
 from supervisor.signals import Down
@@ -109,6 +110,9 @@ class Coordinator(GenServer):
             self._look_at_all()
 
     def handle_call(self, request: Any, from_: From) -> Any:
+        if isinstance(request, CatchUp):
+            self.exchange.on_catch_up(request, from_)
+            return NoReply()
         if request == STATUS:
             busy = not self.hub.joined or bool(self._touched or self._scans or self.moves.is_waiting())
             return (self.hub.registry.digest(), busy, sorted(self.hub.members))
@@ -251,6 +255,9 @@ class Coordinator(GenServer):
 
     def _on_vector(self, message: VectorMessage) -> None:
         self.changed(self.exchange.on_vector(message))
+        again = self.exchange.compare_again_in()
+        if again is not None:
+            self._after(again, "compare")
 
     def _settle(self) -> None:
         self.changed(self.hub.registry.settle())
@@ -274,8 +281,10 @@ class Coordinator(GenServer):
             self._touched.clear()
             self._scans.clear()
         else:
-            self.moves.look_at(self._take(SLICE))
+            taken = self._take(SLICE)
+            self.moves.look_at(taken)
             self.moves.carry_out()
+            hub.roles.look_at(taken)
         if self._touched or self._scans:
             self._reconcile_soon()
         else:
@@ -300,6 +309,7 @@ class Coordinator(GenServer):
         self._after(TICK_SECONDS, "tick")
         self.quorum.tick()
         self._touch(self.moves.due())
+        self.exchange.ask_again()
 
     def _discover(self) -> None:
         self._after(self.hub.config.hubs_discover_interval, "discover")
@@ -312,6 +322,9 @@ class Coordinator(GenServer):
         self.exchange.round()
         if not self._scans and hub.joined:
             self._look_at_all()
+
+    def _compare(self) -> None:
+        self.exchange.compare_again()
 
     def _on_offer(self, offer: Offer) -> None:
         self.moves.on_offer(offer)
@@ -344,4 +357,5 @@ _TIMERS: Final[dict[str, Any]] = {
     "round": Coordinator._round,
     "settle": Coordinator._settle,
     "quorum": lambda coordinator: coordinator.quorum.check(),
+    "compare": Coordinator._compare,
 }

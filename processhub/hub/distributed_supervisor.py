@@ -13,8 +13,9 @@ from typing import Any, Final
 from processhub.hub.backoff import Backoff
 from processhub.hub.collector import Paused
 from processhub.hub.copies import BROKEN, RUNNING_, STARTING_, STOPPING, Child, Starting, Stopping
+from processhub.hub.further_copies import answer
 from processhub.hub.hub import Hub
-from processhub.hub.messages import LEAVE, StartChildren, StartReply, StopChildren
+from processhub.hub.messages import LEAVE, AwaitCopies, StartChildren, StartReply, StopChildren
 from processhub.hub.reconciler import next_epoch
 from processhub.hub.start_queue import TIMEOUT, Job, StartQueue
 from processhub.registry import FAILED, RESTARTING, RUNNING, STARTING, SpecRecord
@@ -45,6 +46,8 @@ class DistributedSupervisor(GenServer):
         self.starts = StartQueue(self.me, hub.specs)
         self._came_up: list[str] = []  # started for the reconciler, and not made known yet
         self._write_timer: Any = None
+        hub.failures.clear()
+        hub.roles.forget_all()
         # A former distributed supervisor took its children with it.
         gone = list(hub.registry.own_table)
         for child_id in gone:
@@ -60,6 +63,9 @@ class DistributedSupervisor(GenServer):
             return self._start_request(request, from_)
         if isinstance(request, StopChildren):
             self._stop(request.child_ids, from_)
+            return NoReply()
+        if isinstance(request, AwaitCopies):
+            self.hub.runtime.spawn(answer, (self.hub, request, from_), {})
             return NoReply()
         if request == LEAVE:
             self._stop(list(self.children), from_)
@@ -192,7 +198,8 @@ class DistributedSupervisor(GenServer):
         if starting.timer is not None:
             starting.timer.cancel()
         self.hub.publish()  # before the reply, on the same links: who gets the reply has the batch already
-        GenServer.reply(starting.from_, StartReply(starting.started, starting.failed, starting.foreign))
+        vector = self.hub.registry.vector().to_wire() if self.hub.copies > 1 else None
+        GenServer.reply(starting.from_, StartReply(starting.started, starting.failed, starting.foreign, vector))
 
     # -- starting what is desired ------------------------------------------------------------------------------------
 
@@ -234,7 +241,7 @@ class DistributedSupervisor(GenServer):
             self._runs(child, pid)
         else:
             log.warning("hub %s: child %r did not start: %s", self.hub.hub_id, child_id, reason)
-            self._broken(child)
+            self._broken(child, reason)
         self._came_up.append(child_id)
         if not len(self.starts) or len(self._came_up) >= WRITE_EVERY:
             self._write()
@@ -260,15 +267,21 @@ class DistributedSupervisor(GenServer):
         child.pid = pid
         child.state = RUNNING_
         self.by_pid[pid] = child
-        self.hub.registry.set_row(child.child_id, pid, RUNNING, child.epoch)
-        self.hub.written((child.child_id,))
+        hub = self.hub
+        if hub.failures:
+            hub.failures.pop(child.child_id, None)
+        hub.registry.set_row(child.child_id, pid, RUNNING, child.epoch)
+        hub.written((child.child_id,))
+        hub.roles.look_at((child.child_id,))
 
-    def _broken(self, child: Child) -> None:
+    def _broken(self, child: Child, reason: Any) -> None:
         """It fails again and again: hold it, show it, try again later. It takes no other child down."""
         child.pid = None
         child.state = BROKEN
         child.failures += 1
+        self.hub.failures[child.child_id] = reason
         self.hub.registry.set_row(child.child_id, None, FAILED, child.epoch)
+        self.hub.written((child.child_id,))
         send_after(self.me.pid, ("retry", child), RETRY.pause(child.failures, self.hub.rng))
 
     def _retry(self, child: Child) -> None:
@@ -309,7 +322,7 @@ class DistributedSupervisor(GenServer):
                 hub.config.dsup_max_restarts,
                 hub.config.dsup_max_seconds,
             )
-            self._broken(child)
+            self._broken(child, reason)
         hub.publish()
 
     def _within_limit(self, child: Child) -> bool:
@@ -325,6 +338,8 @@ class DistributedSupervisor(GenServer):
 
     def _forget(self, child: Child) -> None:
         self.children.pop(child.child_id, None)
+        self.hub.failures.pop(child.child_id, None)
+        self.hub.roles.forget(child.child_id)
         if child.pid is not None:
             self.by_pid.pop(child.pid, None)
 

@@ -8,19 +8,23 @@ here gives way while it changes something.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from random import Random
 from typing import Any
 
 from processhub.cluster.wire import Codec
 from processhub.hub.config import HubConfig
+from processhub.hub.lookup import CopyLookup
 from processhub.hub.messages import BatchMessage
+from processhub.hub.roles import Roles
+from processhub.hub.routes import Routes
 from processhub.hub.specs import SpecCodec
 from processhub.hub.standing import standing_of
 from processhub.registry import Changes, Registry
 from processhub.strategy.distribution.base import Placement
 from processhub.strategy.distribution.centralized_load_balancer import CentralizedLoadBalancer
 from processhub.strategy.distribution.ring_index import RingIndex
+from processhub.strategy.redundancy.singularity import Singularity
 from supervisor.errors import NoProcess
 from supervisor.gen_server import GenServer
 from supervisor.pids import Pid
@@ -41,6 +45,9 @@ class Hub:
         the longest uptime. (An incarnation, in `members`, may rise later.)
     joined: whether it has heard all members; before that it owns and starts nothing.
     level: the event queue's; `LOCKED` while members come and go.
+    has_single_copies: by Singularity; a custom strategy may do the same, but is not known to.
+    pid_of: child id -> the pid that answers for it, or None.
+    failures: child id -> why its copy here did not start, or was given up.
     """
 
     keeps_name = True  # the node must not take another name while it runs: its rows carry the name
@@ -65,10 +72,20 @@ class Hub:
         self.leaving = False  # the node is about to leave: nothing is started or taken any more
         self.level = 0
         self.initializer: Pid | None = None
+        self.failures: dict[str, Any] = {}
+        self.lookup = CopyLookup(self)
+        # With single copies the registry's own index answers: a lookup is one dict access.
+        self.has_single_copies = type(config.redundancy_strategy) is Singularity
+        self.pid_of: Callable[[str], Pid | None] = (
+            self.registry.pids.get if self.has_single_copies else self.lookup.pid_of
+        )
+        self.roles = Roles(self)
+        self.routes = Routes(config.synchronization_strategy, rng)
         self.placement: Placement = config.distribution_strategy.place(self.lives)
         self._waiting: dict[str, list[Wait]] = {}
         self._joining: list[Wait] = []
         self._publishing = False
+        self._directly: set[str] = set()  # who gets what is being published without a detour
 
     def __repr__(self) -> str:
         kind = "observer" if self.observer else "hub"
@@ -113,7 +130,7 @@ class Hub:
     @property
     def copies(self) -> int:
         """How many copies of each child there should be."""
-        return self.config.redundancy_strategy.replication_factor(self.placement.members)
+        return self.config.redundancy_strategy.copies(self.placement.members)
 
     def place(self) -> tuple[Placement, Placement]:
         """Compute the placement for the members and those lost that are still waited for. Returns the old and new."""
@@ -138,24 +155,26 @@ class Hub:
 
     # -- telling -----------------------------------------------------------------------------------------------------
 
-    def publish(self) -> None:
-        """Send what was written here since the last time to the other members.
+    def publish(self, first: Iterable[str] = ()) -> None:
+        """Send what was written here since the last time to the other members; to those in `first` without a detour.
 
         A send may wait for a full link. What is written meanwhile goes out afterwards, by the same publisher: batches
         leave in order.
         """
+        self._directly.update(node for node in first if node != self.node)
         if self._publishing:
             return
         self._publishing = True
         try:
             while (batch := self.registry.take_batch()) is not None:
-                to = self.config.synchronization_strategy.recipients(self.listeners(), self.rng)
+                to = self.routes.to(self.listeners(), self._directly)
                 if to:
-                    message = BatchMessage(self.node, self.codec.packed(batch.to_wire(), "registry operations"))
-                    for node in to:
-                        GenServer.cast((self.hub_id, node), message)
+                    packed = self.codec.packed(batch.to_wire(), "registry operations")
+                    for node, rest in to:
+                        GenServer.cast((self.hub_id, node), BatchMessage(self.node, packed, rest))
         finally:
             self._publishing = False
+            self._directly.clear()
 
     def tell(self, part: str, request: Any) -> None:
         """Cast to another part of this hub. Dropped while that part is being restarted: its successor looks at all."""

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import Any, Final, Protocol
 
 from processhub.hub.config import difference
+from processhub.hub.down import warn_of_down
 from processhub.hub.exchange import Exchange
 from processhub.hub.hub import Hub
 from processhub.hub.messages import HubHello, HubLeave, HubRefused
@@ -206,4 +207,5 @@ class Members:
             changes = hub.registry.drop_member(node)
             self._events.members_changed()
             self._events.changed(changes)
+            warn_of_down(hub, node)
         self._events.check_joined()

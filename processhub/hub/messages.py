@@ -45,19 +45,29 @@ class HubLeave:
 
 @dataclass(frozen=True)
 class BatchMessage:
-    """Registry operations of `node`; `batch` is a Packed `Batch.to_wire()`, encoded once for all members."""
+    """Registry operations of `node`; `batch` is a Packed `Batch.to_wire()`, encoded once for all members.
+
+    rest: the nodes to which the receiver passes it on.
+    """
 
     node: str
     batch: Any
+    rest: list[str]
 
 
 @dataclass(frozen=True)
 class VectorMessage:
-    """What `node` has. `answer`: send back our own vector if we lack something that it has."""
+    """What `node` has.
+
+    answers: how many more vectors may go back and forth, each if its sender lacks something or knows what the other
+    one lacks. 0: what comes back is only what `node` lacks.
+    rest: the nodes to which the receiver sends its own vector, so that the round gets to all.
+    """
 
     node: str
     vector: Any
-    answer: bool
+    answers: int
+    rest: list[str]
 
 
 @dataclass(frozen=True)
@@ -106,11 +116,37 @@ class StartChildren:
 
 @dataclass(frozen=True)
 class StartReply:
-    """started: {child id: pid}; failed: {child id: reason}; foreign: ids that the node does not think it owns."""
+    """started: {child id: pid}; failed: {child id: reason}; foreign: ids that the node does not think it owns.
+
+    vector: what the node had when all was done, if there are further copies to wait for.
+    """
 
     started: dict[str, Any]
     failed: dict[str, Any]
     foreign: list[str]
+    vector: Any = None
+
+
+@dataclass(frozen=True)
+class AwaitCopies:
+    """How do the copies of these children start that the receiver owns, and not first? The reply is a StartReply.
+
+    It comes when all have been tried, after `timeout` seconds at the latest; those that it does not mention are desired
+    no more. vector: what the first owners had when they had started these: a receiver that has as much, and does not
+    know a child, knows that it is over.
+    """
+
+    child_ids: list[str]
+    timeout: float
+    vector: Any
+
+
+@dataclass(frozen=True)
+class CatchUp:
+    """A call to a coordinator: send `node` what it lacks, going by `vector`. The reply, True, comes after that."""
+
+    node: str
+    vector: Any
 
 
 @dataclass(frozen=True)
@@ -155,3 +191,5 @@ for _code, _cls in enumerate(
 ):
     register(_code, _cls)
 register(80, QuorumNews)
+register(84, AwaitCopies)
+register(85, CatchUp)

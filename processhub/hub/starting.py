@@ -12,12 +12,12 @@ from processhub.hub.dealing import deal
 from processhub.hub.errors import AlreadyStarted, NoChildren, Partitioned
 from processhub.hub.future import Future
 from processhub.hub.hub import Hub
-from processhub.hub.messages import StartChildren, StartReply
-from processhub.hub.requests import ask_all, check_timeout, pieces, synchronise
+from processhub.hub.messages import AwaitCopies, StartChildren, StartReply
+from processhub.hub.requests import ask_all, catch_up, check_timeout, pieces
 from processhub.hub.results import StartFailure, StartResult
 from processhub.hub.specs import normalise
 from processhub.hub.stopping import stop_copies
-from processhub.registry import SpecRecord
+from processhub.registry import RegistryVector, SpecRecord, Vector
 from processhub.strategy.distribution.load_placement import LoadPlacement
 from supervisor.processes import give_way, sleep
 from supervisor.runtime import current_process
@@ -88,6 +88,7 @@ class Start:
         self.deadline = hub.runtime.clock.now() + options.timeout
         self.started: dict[str, dict[str, Any]] = {}
         self.errors: list[StartFailure] = []
+        self.written = Vector()  # includes what the owners wrote
 
     def run(self) -> None:
         """Work it off and set the future's result; a bug of ours becomes its error."""
@@ -102,6 +103,7 @@ class Start:
         if not self.hub.await_joined(self._remaining()):
             self._fail(left, self.hub.node, "timeout")
             left = []
+        self._report_absent(left)
         while left:
             self._choose(left)
             left = self._ask_owners(left)
@@ -110,7 +112,9 @@ class Start:
                     self._fail(left, None, "not_owner: the nodes do not agree on the members of the hub")
                     break
                 sleep(ASK_AGAIN_SECONDS)
-        synchronise(self.hub, self._remaining())
+        self._catch_up({node for copies in self.started.values() for node in copies})
+        if self.hub.copies > 1:
+            self._await_further_copies()
         rollback = bool(self.errors) and self.options.on_failure == "rollback" and bool(self.started)
         if rollback:
             stop_copies(self.hub, list(self.started), self.options.timeout)
@@ -140,9 +144,10 @@ class Start:
         me = current_process()
         for child_id in child_ids:
             give_way(me)
-            owners = hub.placement.owners(child_id, self.placements.get(child_id), hub.copies)
+            owners = self._owners(child_id)
             if not owners:
-                self.errors.append(StartFailure(child_id, None, "no_owner: the hub has no members"))
+                if not hub.config.distribution_strategy.binds:  # else it was told which of its nodes are no members
+                    self.errors.append(StartFailure(child_id, None, "no_owner: the hub has no members"))
             elif owners[0] in hub.standing.lost:
                 foreign.append(child_id)  # out of reach, and not yet replaced
             else:
@@ -154,6 +159,49 @@ class Start:
             else:
                 self._fail([row[0] for row in request.rows], node, answer)
         return foreign
+
+    def _await_further_copies(self) -> None:
+        """Wait for the copies that the other owners start as soon as they see that the child is there."""
+        hub = self.hub
+        groups: dict[str, list[str]] = {}
+        me = current_process()
+        for child_id, copies in self.started.items():
+            give_way(me)
+            for node in self._owners(child_id):
+                if node not in copies:
+                    groups.setdefault(node, []).append(child_id)
+        vector = RegistryVector(hub.node, self.written, {}).to_wire()
+        requests = [
+            (node, AwaitCopies(list(piece), self._remaining(), vector))
+            for node in sorted(groups)
+            for piece in pieces(groups[node])
+        ]
+        for node, request, reply in ask_all(hub, requests, self._remaining() + 1.0):
+            if isinstance(reply, StartReply):
+                self._take(node, reply)
+            else:
+                self._fail(request.child_ids, node, reply)
+        self._catch_up(groups)
+
+    def _catch_up(self, nodes: Iterable[str]) -> None:
+        """See here what these nodes have started: what nobody but they know of is lost with them, and not a success."""
+        children = self.hub.registry.children
+        for node in catch_up(self.hub, nodes, self._remaining()):
+            for child_id, copies in list(self.started.items()):
+                if node in copies and child_id not in children:
+                    del self.started[child_id]
+                    self._fail([child_id], node, "noconnection")
+
+    def _report_absent(self, child_ids: Iterable[str]) -> None:
+        """Copies that are bound to nodes which are no members."""
+        if self.hub.config.distribution_strategy.binds:
+            for child_id in child_ids:
+                for node in self.hub.placement.absent(self.placements.get(child_id)):
+                    self._fail([child_id], node, "not_member")
+
+    def _owners(self, child_id: str) -> tuple[str, ...]:
+        hub = self.hub
+        return hub.placement.owners(child_id, self.placements.get(child_id), hub.copies)
 
     def _request(self, child_ids: Sequence[str]) -> StartChildren:
         templates: dict[Any, int] = {}
@@ -167,9 +215,11 @@ class Start:
 
     def _take(self, node: str, reply: StartReply) -> list[str]:
         for child_id, pid in reply.started.items():
-            self.started[child_id] = {node: pid}
+            self.started.setdefault(child_id, {})[node] = pid
         for child_id, reason in reply.failed.items():
             self.errors.append(StartFailure(child_id, node, reason))
+        if reply.vector is not None:
+            self.written.join(RegistryVector.from_wire(reply.vector).desired)
         return reply.foreign
 
     def _fail(self, child_ids: Iterable[str], node: str | None, reason: Any) -> None:

@@ -46,7 +46,9 @@ class WorkerQueue(GenServer):
         if not missing:
             return
         result = start_children(hub, missing, StartOptions(check_existing=False)).result()
-        failed = [error for error in result.errors if error.reason not in _HARMLESS]
+        failed = [
+            error for error in result.errors if error.child_id not in result.started and error.reason not in _HARMLESS
+        ]
         if failed:
             raise RuntimeError(f"hub {hub.hub_id!r}: static children did not start: {failed!r:.500}")
 

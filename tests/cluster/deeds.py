@@ -30,6 +30,9 @@ from processhub.strategy.partition_tolerance.static_quorum import StaticQuorum
 from supervisor.gen_server import GenServer
 from supervisor.runtime import current_runtime
 from supervisor.signals import Down, ExitSignal
+from tests.cluster.copies_deeds import roles, start_copies_hubs, start_roled, states
+
+__all__ = ["roles", "start_copies_hubs", "start_roled", "states"]  # deeds of other modules
 
 _downs: dict[str, float] = {}
 _kept: dict[str, Any] = {}
