@@ -20,6 +20,7 @@ from processhub.hub.errors import (
     ChildMappingMismatch,
     ChildReplicationMismatch,
     ConfigMismatch,
+    DuplicateHookHandler,
     HubNotAlive,
     InvalidChildMapping,
     InvalidChildSpec,
@@ -29,6 +30,7 @@ from processhub.hub.errors import (
     ProcessHubError,
 )
 from processhub.hub.future import Future
+from processhub.hub.hooks import HOOK_DATA, ChildData, Hook, HookHandler
 from processhub.hub.results import StartFailure, StartResult, StopFailure, StopResult
 from processhub.strategy.distribution.centralized_load_balancer import CentralizedLoadBalancer
 from processhub.strategy.distribution.consistent_hashing import ConsistentHashing
@@ -81,6 +83,7 @@ from supervisor.task_supervisor import TaskSupervisor
 from supervisor.tasks import Outcome, Task
 
 __all__ = [
+    "HOOK_DATA",
     "Agent",
     "AgentError",
     "AlreadyRegistered",
@@ -89,6 +92,7 @@ __all__ = [
     "CancelTimeout",
     "Cast",
     "CentralizedLoadBalancer",
+    "ChildData",
     "ChildEntry",
     "ChildError",
     "ChildInfo",
@@ -104,6 +108,7 @@ __all__ = [
     "Divergence",
     "DnsSeeds",
     "Down",
+    "DuplicateHookHandler",
     "DynamicSupervisor",
     "DynamicSupervisorSpec",
     "EncodeError",
@@ -118,6 +123,8 @@ __all__ = [
     "GenericTimeout",
     "Handle",
     "HashRing",
+    "Hook",
+    "HookHandler",
     "HubNotAlive",
     "Ignore",
     "InvalidChildMapping",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, overload
 
@@ -11,6 +11,7 @@ from greenlet import getcurrent
 from processhub.hub.config import HubConfig
 from processhub.hub.errors import HubNotAlive
 from processhub.hub.future import Future
+from processhub.hub.hooks import Hook, HookHandler
 from processhub.hub.hub import Hub
 from processhub.hub.initializer import start_initializer, start_observer
 from processhub.hub.messages import CONFIG
@@ -138,6 +139,25 @@ class ProcessHub(HubConfig):
         `not_found` in the StopResult.
         """
         return stop_children(_hub(hub_id), child_ids, StopOptions(**opts))
+
+    # -- hooks -------------------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def register_hook_handlers(hub_id: str, hook: Hook | str, handlers: Iterable[HookHandler]) -> None:
+        """Let these handlers be called at a hook, on this node: all of them or, if this raises, none. See `Hook`.
+
+        Raises HubNotAlive, DuplicateHookHandler for an id that the hook has already, InvalidConfig for an unknown hook
+        or what is no HookHandler.
+        """
+        _hub(hub_id).hooks.register(hook, handlers)
+
+    @staticmethod
+    def cancel_hook_handlers(hub_id: str, hook: Hook | str, ids: Collection[str]) -> list[str]:
+        """Take handlers of this node away. Returns the ids that were there; events on their way reach them no more.
+
+        Raises HubNotAlive, InvalidConfig for an unknown hook.
+        """
+        return _hub(hub_id).hooks.cancel(hook, ids)
 
     # -- looking -----------------------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from processhub.cluster.messages import NodeDown, NodeUp
 from processhub.hub.exchange import Exchange
+from processhub.hub.hooks import Hook
 from processhub.hub.hub import LOCKED, Hub
 from processhub.hub.members import Members
 from processhub.hub.messages import (
@@ -32,13 +33,15 @@ from processhub.hub.messages import (
 )
 from processhub.hub.moves import Moves
 from processhub.hub.observing import config_to_wire
+from processhub.hub.redistribution import announced
 from processhub.hub.touched import Touched
 from processhub.registry import Changes
 from processhub.strategy.distribution.centralized_load_balancer import BALANCER
-from supervisor.gen_server import Continue, From, GenServer
-from supervisor.processes import send_after
+from supervisor.gen_server import Continue, From, GenServer, Stop
+from supervisor.processes import send_after, trap_exit
+from supervisor.reasons import NORMAL, is_orderly
 from supervisor.runtime import current_process
-from supervisor.signals import Down
+from supervisor.signals import Down, ExitSignal
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +54,9 @@ class Coordinator(GenServer):
     """Membership of the hub, exchange of the registry, and the reconciler's loop."""
 
     def init(self, hub: Hub) -> Any:
+        trap_exit(True)  # so that terminate runs
         self.hub = hub
+        hub.hook_calls.open()
         self.me = current_process()
         self.exchange = Exchange(hub)
         self.moves = Moves(hub)
@@ -59,6 +64,7 @@ class Coordinator(GenServer):
         self._touched = Touched()
         self._scans: deque[Iterator[str]] = deque()
         self._scheduled = False
+        self._redistributing: list[tuple[str, str]] = []  # ("nodeup" or "nodedown", node), until all is looked at
         return Continue("announce")
 
     def handle_continue(self, token: str) -> None:
@@ -112,9 +118,11 @@ class Coordinator(GenServer):
             return True  # everything that came before this call has been applied
         raise ValueError(f"the coordinator got {request!r:.200}")
 
-    def handle_info(self, message: Any) -> None:
+    def handle_info(self, message: Any) -> Any:
         if isinstance(message, Down):
             self.members.on_down(message)
+        elif isinstance(message, ExitSignal):
+            return Stop(message.reason) if message.reason != NORMAL else None
         elif isinstance(message, tuple):
             kind, node = message
             if kind == "greet":
@@ -123,6 +131,12 @@ class Coordinator(GenServer):
                 self.members.gone_for_good(node)
         else:
             _TIMERS[message](self)
+        return None
+
+    def terminate(self, reason: Any) -> None:
+        """Let handlers of hooks know, if this is the end of the hub and not a crash of this part."""
+        if is_orderly(reason):
+            self.hub.hook_calls.shut_down(reason)
 
     # -- members -----------------------------------------------------------------------------------------------------
 
@@ -141,9 +155,11 @@ class Coordinator(GenServer):
     def _on_leave(self, leave: HubLeave) -> None:
         self.members.on_leave(leave)
 
-    def members_changed(self) -> None:
-        """Owners change: look at the children that this concerns."""
+    def members_changed(self, change: str, node: str) -> None:
+        """Owners change: look at the children that this concerns. `change`: "up" or "down", for `node`."""
         hub = self.hub
+        self._redistributing.append((f"node{change}", node))
+        hub.fire(Hook.PRE_NODES_REDISTRIBUTION, self._redistributing[-1])
         copies = hub.copies
         old, new = hub.place()
         if hub.balances:
@@ -151,14 +167,13 @@ class Coordinator(GenServer):
         affected = None
         if copies == hub.copies:
             affected = hub.config.distribution_strategy.affected(old, new, copies, hub.index)
-        self._scans.append(affected if affected is not None else iter(list(hub.registry.children)))
-        self._lock(LOCKED)
+        if affected is None:
+            affected = iter(list(hub.registry.children))
+        if Hook.PRE_CHILDREN_REDISTRIBUTION in hub.hooks:
+            affected = announced(hub, affected, old, copies, (change, node))
+        self._scans.append(affected)
+        hub.level = LOCKED
         self._reconcile_soon()
-
-    def _lock(self, level: int) -> None:
-        if self.hub.level != level:
-            self.hub.level = level
-            self.hub.tell("event_queue", ("level", level))
 
     # -- joining -----------------------------------------------------------------------------------------------------
 
@@ -232,7 +247,10 @@ class Coordinator(GenServer):
         if self._touched or self._scans:
             self._reconcile_soon()
         else:
-            self._lock(0)
+            hub.level = 0
+            redistributed, self._redistributing = self._redistributing, []
+            for change in redistributed:
+                hub.fire(Hook.POST_NODES_REDISTRIBUTION, change)
 
     def _take(self, count: int) -> list[str]:
         taken: list[str] = []

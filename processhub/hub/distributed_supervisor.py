@@ -10,13 +10,15 @@ import logging
 from collections import deque
 from typing import Any, Final
 
+from processhub.hub.altering import altering, keep_altered
 from processhub.hub.backoff import Backoff
 from processhub.hub.collector import Paused
 from processhub.hub.copies import BROKEN, RUNNING_, STARTING_, STOPPING, Child, Starting, Stopping
 from processhub.hub.hub import Hub
 from processhub.hub.messages import LEAVE, StartChildren, StartReply, StopChildren
 from processhub.hub.reconciler import next_epoch
-from processhub.hub.start_queue import TIMEOUT, Job, StartQueue
+from processhub.hub.start_hooks import Outcome, note, tell_after, tell_before
+from processhub.hub.start_queue import TIMEOUT, Done, Job, StartQueue
 from processhub.registry import FAILED, RESTARTING, RUNNING, SpecRecord
 from supervisor.errors import CallTimeout
 from supervisor.gen_server import From, GenServer, NoReply
@@ -44,11 +46,12 @@ class DistributedSupervisor(GenServer):
         self.by_pid: dict[Pid, Child] = {}
         self.starts = StartQueue(self.me, hub.specs)
         self._came_up: list[str] = []  # started for the reconciler, and not made known yet
+        self._outcomes: list[Outcome] = []  # of the same starts, for hooks
         self._write_timer: Any = None
         # A former distributed supervisor took its children with it.
         gone = list(hub.registry.own_table)
         for child_id in gone:
-            hub.registry.drop_row(child_id)
+            hub.drop_row(child_id)
         if gone:
             hub.publish()
         hub.tell("coordinator", ("supervisor", None))
@@ -74,6 +77,8 @@ class DistributedSupervisor(GenServer):
             self._start_desired(argument)
         elif kind == "stop":
             self._stop(argument, None)
+        elif kind == "hand_over":
+            self._stop(argument[1], None, argument[0])
 
     def handle_info(self, message: Any) -> None:
         if isinstance(message, ExitSignal):
@@ -115,6 +120,7 @@ class DistributedSupervisor(GenServer):
         with Paused():
             jobs = self._take_in(request, starting)
         if jobs:
+            tell_before(hub, ((job.child_id, job.record, *starting.written[job.child_id]) for job in jobs))
             starting.timer = send_after(self.me.pid, ("deadline", starting), request.timeout)
         for job in jobs:
             self.starts.put(job)
@@ -133,7 +139,7 @@ class DistributedSupervisor(GenServer):
             self.children[child_id] = child
             starting.written[child_id] = (metadata, placement)
             job = Job(child_id, record, starting.ended)
-            starting.jobs[child_id] = child.job = job
+            starting.jobs[child_id] = child.job = altering(hub, job, metadata, placement)
             jobs.append(job)
         return jobs
 
@@ -164,8 +170,11 @@ class DistributedSupervisor(GenServer):
         """A start of a request has ended, well or not."""
         del starting.jobs[child_id]
         child = self.children[child_id]
-        child.job = None
+        job, child.job = child.job, None
         metadata, placement = starting.written.pop(child_id)
+        if job is not None:
+            child.record = job.record
+            metadata = metadata if job.metadata is None else job.metadata
         if child.stopping is not None:
             starting.failed[child_id] = "stopped"
             self._stopped_while_starting(child, pid)
@@ -182,6 +191,14 @@ class DistributedSupervisor(GenServer):
                 self._write_soon()
             if starting.placement is not self.hub.placement:
                 self._tell_coordinator(child_id)  # the owners may have changed meanwhile
+        note(
+            self.hub,
+            starting.outcomes,
+            child_id,
+            starting.started.get(child_id),
+            starting.failed.get(child_id),
+            placement,
+        )
         self._finish_if_done(starting)
 
     def _finish_if_done(self, starting: Starting) -> None:
@@ -190,6 +207,7 @@ class DistributedSupervisor(GenServer):
         if starting.timer is not None:
             starting.timer.cancel()
         self.hub.publish()  # before the reply, on the same links: who gets the reply has the batch already
+        tell_after(self.hub, starting.outcomes)
         GenServer.reply(starting.from_, StartReply(starting.started, starting.failed, starting.foreign))
 
     # -- starting what is desired ------------------------------------------------------------------------------------
@@ -197,6 +215,7 @@ class DistributedSupervisor(GenServer):
     def _start_desired(self, child_ids: list[str]) -> None:
         """The reconciler wants these to run here."""
         registry = self.hub.registry
+        starting = []
         for child_id in child_ids:
             desired = registry.children.get(child_id)
             if desired is None or not self.hub.takes_part:
@@ -205,20 +224,34 @@ class DistributedSupervisor(GenServer):
             if child is None:
                 epoch = next_epoch(registry.rows(child_id))
                 child = self.children[child_id] = Child(child_id, desired.spec, epoch)
-                self._queue_start(child)
+                self._queue_start(child, self._started_desired)
             elif child.state == BROKEN and child.record != desired.spec:
                 child.failures = 0
-                self._queue_start(child)
+                self._queue_start(child, self._started_desired)
+            else:
+                continue
+            starting.append((child_id, *desired[:3]))
+        tell_before(self.hub, starting)
 
-    def _queue_start(self, child: Child) -> None:
+    def _queue_start(self, child: Child, done: Done) -> None:
         child.state = STARTING_
-        child.job = Job(child.child_id, child.record, self._restarted)
-        self.starts.put(child.job)
+        job = Job(child.child_id, child.record, done)
+        desired = self.hub.registry.children.get(child.child_id)
+        child.job = altering(self.hub, job, desired.metadata, desired.placement) if desired is not None else job
+        self.starts.put(job)
+
+    def _started_desired(self, child_id: str, pid: Pid | None, reason: Any) -> None:
+        desired = self.hub.registry.children.get(child_id)
+        if desired is not None and self.children[child_id].stopping is None:
+            note(self.hub, self._outcomes, child_id, pid, reason, desired.placement)
+        self._restarted(child_id, pid, reason)
 
     def _restarted(self, child_id: str, pid: Pid | None, reason: Any) -> None:
         """A start that nobody asked for by name has ended."""
         child = self.children[child_id]
-        child.job = None
+        job, child.job = child.job, None
+        if job is not None and pid is not None:
+            child.record = keep_altered(self.hub, job, child.record)
         if child.stopping is not None:
             self._stopped_while_starting(child, pid)
         elif pid is not None:
@@ -243,7 +276,9 @@ class DistributedSupervisor(GenServer):
             self._write_timer.cancel()
             self._write_timer = None
         came_up, self._came_up = self._came_up, []
+        outcomes, self._outcomes = self._outcomes, []
         self.hub.publish()
+        tell_after(self.hub, outcomes)
         if came_up:
             # Meanwhile they may have got other owners, or be desired no more: nobody saw a copy here to stop or move.
             self.hub.tell("coordinator", ("touched", came_up))
@@ -252,7 +287,7 @@ class DistributedSupervisor(GenServer):
         child.pid = pid
         child.state = RUNNING_
         self.by_pid[pid] = child
-        self.hub.registry.set_row(child.child_id, pid, RUNNING, child.epoch)
+        self.hub.set_row(child.child_id, pid, RUNNING, child.epoch)
         self.hub.written((child.child_id,))
 
     def _broken(self, child: Child) -> None:
@@ -260,7 +295,7 @@ class DistributedSupervisor(GenServer):
         child.pid = None
         child.state = BROKEN
         child.failures += 1
-        self.hub.registry.set_row(child.child_id, None, FAILED, child.epoch)
+        self.hub.set_row(child.child_id, None, FAILED, child.epoch)
         send_after(self.me.pid, ("retry", child), RETRY.pause(child.failures, self.hub.rng))
 
     def _retry(self, child: Child) -> None:
@@ -268,7 +303,7 @@ class DistributedSupervisor(GenServer):
             desired = self.hub.registry.children.get(child.child_id)
             if desired is not None:
                 child.record = desired.spec
-            self._queue_start(child)
+            self._queue_start(child, self._restarted)
 
     # -- ends --------------------------------------------------------------------------------------------------------
 
@@ -283,15 +318,15 @@ class DistributedSupervisor(GenServer):
         restart = hub.specs.decode(child.child_id, child.record).restart
         if restart == "temporary" or (restart == "transient" and is_orderly(reason)):
             self._forget(child)
-            hub.registry.drop_row(child.child_id)
+            hub.drop_row(child.child_id)
             hub.registry.remove(child.child_id, hub.now_ms())
             hub.index.discard(child.child_id)
             hub.written((child.child_id,))
             self._tell_coordinator(child.child_id)
         elif self._within_limit(child):
             log.info("hub %s: child %r ended (%s) and is restarted", hub.hub_id, child.child_id, reason)
-            hub.registry.set_row(child.child_id, None, RESTARTING, child.epoch)
-            self._queue_start(child)
+            hub.set_row(child.child_id, None, RESTARTING, child.epoch)
+            self._queue_start(child, self._restarted)
         else:
             log.error(
                 "hub %s: child %r ended (%s): more than %d restarts in %s s, it is tried again later",
@@ -325,9 +360,12 @@ class DistributedSupervisor(GenServer):
 
     # -- stopping ----------------------------------------------------------------------------------------------------
 
-    def _stop(self, child_ids: list[str], from_: From | None) -> None:
-        """Stop copies: an exit signal `shutdown`, and `kill` for those that are still there when their time is over."""
-        stopping = Stopping(from_)
+    def _stop(self, child_ids: list[str], from_: From | None, to: str | None = None) -> None:
+        """Stop copies: an exit signal `shutdown`, and `kill` for those that are still there when their time is over.
+
+        to: the node to which they move.
+        """
+        stopping = Stopping(from_, to)
         stopping.left = 1  # this loop: some end at once, and must not answer for those behind them
         late: dict[float, list[Any]] = {}
         for child_id in child_ids:
@@ -386,7 +424,7 @@ class DistributedSupervisor(GenServer):
     def _stopped(self, child: Child) -> None:
         """A copy that was to stop is gone."""
         self._forget(child)
-        self.hub.registry.drop_row(child.child_id)
+        self.hub.drop_row(child.child_id)
         self.hub.written((child.child_id,))
         for stopping in child.stopping or ():
             stopping.left -= 1
@@ -397,6 +435,8 @@ class DistributedSupervisor(GenServer):
         if stopping.left:
             return
         self.hub.publish()
+        if stopping.to is not None:
+            self.hub.moved_away(stopping.to, stopping.stopped)
         if stopping.from_ is not None:
             GenServer.reply(stopping.from_, stopping.stopped)
             stopping.from_ = None
@@ -415,7 +455,7 @@ class DistributedSupervisor(GenServer):
         for deadline, _, pid in sorted(deadlines):
             self._await_end(pid, deadline)
         for child_id in list(self.hub.registry.own_table):
-            self.hub.registry.drop_row(child_id)
+            self.hub.drop_row(child_id)
         self.hub.publish()
 
     def _await_end(self, pid: Pid, deadline: float) -> None:

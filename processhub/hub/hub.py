@@ -14,9 +14,12 @@ from typing import Any
 
 from processhub.cluster.wire import Codec
 from processhub.hub.config import HubConfig
+from processhub.hub.hook_calls import HookCalls
+from processhub.hub.hooks import Hook, HookTable
 from processhub.hub.messages import BatchMessage
 from processhub.hub.specs import SpecCodec
 from processhub.registry import Changes, Registry
+from processhub.registry.changes import RowChange
 from processhub.strategy.distribution.base import Placement
 from processhub.strategy.distribution.centralized_load_balancer import CentralizedLoadBalancer
 from processhub.strategy.distribution.ring_index import RingIndex
@@ -39,7 +42,7 @@ class Hub:
     lives: member -> a number that its hub took when it started there, and keeps: the wall clock in ms. The lowest has
         the longest uptime. (An incarnation, in `members`, may rise later.)
     joined: whether it has heard all members; before that it owns and starts nothing.
-    level: the event queue's; `LOCKED` while members come and go.
+    hooks: the handlers registered on this node; `hook_calls` calls them.
     """
 
     keeps_name = True  # the node must not take another name while it runs: its rows carry the name
@@ -62,7 +65,9 @@ class Hub:
         self.partitioned = False
         self.has_static_children = False  # whether those of the configuration were started
         self.leaving = False  # the node is about to leave: nothing is started or taken any more
-        self.level = 0
+        self.hooks = HookTable(config.hooks)
+        self.hook_calls = HookCalls(runtime, config.hub_id, self.hooks, self._run_task)
+        self._level = 0
         self.initializer: Pid | None = None
         self.placement: Placement = config.distribution_strategy.place(self.lives)
         self._waiting: dict[str, list[Wait]] = {}
@@ -128,6 +133,47 @@ class Hub:
         """Whether this node starts and moves children: it has heard all members, and is no observer and not leaving."""
         return self.joined and not self.observer and not self.partitioned and not self.leaving
 
+    @property
+    def level(self) -> int:
+        """The event queue's level; `LOCKED` while members come and go, or the hub is partitioned. Whoever sets it, the
+        event queue and the handlers of PRIORITY_STATE_UPDATED learn of the change.
+        """
+        return self._level
+
+    @level.setter
+    def level(self, level: int) -> None:
+        if level != self._level:
+            self._level = level
+            self.fire(Hook.PRIORITY_STATE_UPDATED, (level, {"partitioned": self.partitioned}))
+            self.tell("event_queue", ("changed", level))
+
+    # -- own rows, and hooks -----------------------------------------------------------------------------------------
+
+    def set_row(self, child_id: str, pid: Pid | None, state: str, epoch: int, to: Any = None) -> None:
+        """`Registry.set_row`, which the hooks learn of."""
+        self._row_changed(self.registry.set_row(child_id, pid, state, epoch, to))
+
+    def drop_row(self, child_id: str) -> None:
+        """`Registry.drop_row`, which the hooks learn of."""
+        self._row_changed(self.registry.drop_row(child_id))
+
+    def _row_changed(self, change: RowChange | None) -> None:
+        if change is not None and self.hooks:
+            self.hook_calls.rows_changed((change,))
+
+    def moved_away(self, to_node: str, child_ids: list[str]) -> None:
+        """These children have moved from here to `to_node`, and their copies here are gone."""
+        if child_ids:
+            self.fire(Hook.CHILDREN_MIGRATED, (to_node, child_ids))
+
+    def fire(self, hook: Hook, data: Any) -> None:
+        """Let the handlers of a hook be called soon, by another process. See `hooks.Hook` for the data."""
+        if self.hooks:
+            self.hook_calls.fire(hook, data)
+
+    def _run_task(self, task: Any) -> None:
+        self.tell("task_supervisor", (task,))
+
     # -- telling -----------------------------------------------------------------------------------------------------
 
     def publish(self) -> None:
@@ -156,6 +202,10 @@ class Hub:
         except NoProcess:
             log.debug("hub %s: no %s just now for %.200r", self.hub_id, part, request)
 
+    def copy_of(self, value: Any, what: str) -> Any:
+        """`value` as another node would get it. Raises EncodeError, NotImportable."""
+        return self.codec.unpack(self.codec.pack(value, what))
+
     def written(self, child_ids: Iterable[str]) -> None:
         """Rows of these children were changed here: wake who waits for them."""
         if self._waiting:
@@ -163,12 +213,14 @@ class Hub:
                 self._wake(child_id)
 
     def applied(self, changes: Changes) -> None:
-        """Changes came from another node: keep the index, wake who waits."""
+        """Changes came from another node: keep the index, wake who waits, tell the hooks."""
         for change in changes.children:
             if change.old is None:
                 self.index.add(change.child_id)
             elif change.new is None:
                 self.index.discard(change.child_id)
+        if self.hooks:
+            self.hook_calls.rows_changed(changes.rows)
         if self._waiting:
             for row in changes.rows:
                 self._wake(row.child_id)

@@ -49,8 +49,6 @@ class Initializer(Supervisor):
         runtime = current_runtime()
         if config.hub_id in runtime.services:
             raise ProcessHubError(f"hub {config.hub_id!r} runs on {runtime.home.name} already")
-        if config.hooks:
-            raise ProcessHubError(f"hub {config.hub_id!r}: hooks are not called in this version yet; leave them out")
         hub = make_hub(runtime, config, observer)
         hub.initializer = self_pid()
         return SupervisorSpec(

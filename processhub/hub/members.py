@@ -11,6 +11,7 @@ from typing import Any, Final, Protocol
 
 from processhub.hub.config import difference
 from processhub.hub.exchange import Exchange
+from processhub.hub.hooks import Hook
 from processhub.hub.hub import Hub
 from processhub.hub.messages import HubHello, HubLeave, HubRefused
 from processhub.registry import Changes
@@ -29,8 +30,8 @@ GREET_AGAIN_SECONDS: Final = 1.0
 class MemberEvents(Protocol):
     """What the coordinator wants to be told."""
 
-    def members_changed(self) -> None:
-        """`hub.members` is another set of nodes, or of lives of them."""
+    def members_changed(self, change: str, node: str) -> None:
+        """`hub.members` is another set of nodes, or of lives of them. `change`: "up" or "down", for `node`."""
 
     def changed(self, changes: Changes | None) -> None:
         """The registry changed."""
@@ -124,11 +125,15 @@ class Members:
             hub.observers.add(hello.node)
         elif hub.members.get(hello.node) != hello.incarnation or hub.lives.get(hello.node) != hello.life:
             log.info("hub %s: %s joins", hub.hub_id, hello.node)
-            is_new = hub.lives.get(hello.node) != hello.life
+            is_new, is_new_life = hello.node not in hub.members, hub.lives.get(hello.node) != hello.life
+            if is_new:
+                hub.fire(Hook.PRE_CLUSTER_JOIN, hello.node)
             hub.members[hello.node] = hello.incarnation
             hub.lives[hello.node] = hello.life
+            if is_new_life:
+                self._events.members_changed("up", hello.node)
             if is_new:
-                self._events.members_changed()
+                hub.fire(Hook.POST_CLUSTER_JOIN, hello.node)
 
     def _refuse(self, hello: HubHello, field: str) -> None:
         log.error(
@@ -183,10 +188,12 @@ class Members:
             self._nodes.pop(ref, None)
         hub.observers.discard(node)
         self._exchange.forget(node)
-        hub.lives.pop(node, None)
-        if hub.members.pop(node, None) is not None:
+        if node in hub.members:
             log.info("hub %s: %s is no member any more: %s", hub.hub_id, node, why)
+            hub.fire(Hook.PRE_CLUSTER_LEAVE, node)
+            del hub.members[node], hub.lives[node]
             changes = hub.registry.drop_member(node)
-            self._events.members_changed()
+            self._events.members_changed("down", node)
             self._events.changed(changes)
+            hub.fire(Hook.POST_CLUSTER_LEAVE, node)
         self._events.check_joined()

@@ -11,6 +11,7 @@ from processhub.hub.collector import Paused
 from processhub.hub.dealing import deal
 from processhub.hub.errors import AlreadyStarted, NoChildren, Partitioned
 from processhub.hub.future import Future
+from processhub.hub.hooks import Hook
 from processhub.hub.hub import Hub
 from processhub.hub.messages import StartChildren, StartReply
 from processhub.hub.requests import ask_all, check_timeout, pieces, synchronise
@@ -61,7 +62,7 @@ def start_children(hub: Hub, given: Iterable[Any], options: StartOptions) -> Fut
         list(records), options.child_mapping, hub.placement, hub.copies
     )
     # A copy of its own: the caller may change what it handed in, and the registry keeps this one.
-    metadata = hub.codec.unpack(hub.codec.pack(dict(options.metadata), "metadata"))
+    metadata = hub.copy_of(dict(options.metadata), "metadata")
     options = replace(options, metadata=metadata)
     future: Future[StartResult] = Future(hub.runtime, f"start of {len(records)} children of hub {hub.hub_id!r}")
     start = Start(hub, records, placements, options, future)
@@ -88,6 +89,7 @@ class Start:
         self.deadline = hub.runtime.clock.now() + options.timeout
         self.started: dict[str, dict[str, Any]] = {}
         self.errors: list[StartFailure] = []
+        self._not_owned_by: dict[str, str] = {}  # child -> the node that answered so
 
     def run(self) -> None:
         """Work it off and set the future's result; a bug of ours becomes its error."""
@@ -144,14 +146,24 @@ class Start:
                 groups.setdefault(owners[0], []).append(child_id)
             else:
                 self.errors.append(StartFailure(child_id, None, "no_owner: the hub has no members"))
+        self._tell_forwarded(groups)
         requests = [(node, self._request(piece)) for node in sorted(groups) for piece in pieces(groups[node])]
         foreign: list[str] = []
         for node, request, answer in ask_all(hub, requests, self._remaining() + 1.0):
             if isinstance(answer, StartReply):
                 foreign += self._take(node, answer)
+                self._not_owned_by.update(dict.fromkeys(answer.foreign, node))
             else:
                 self._fail([row[0] for row in request.rows], node, answer)
         return foreign
+
+    def _tell_forwarded(self, groups: Mapping[str, list[str]]) -> None:
+        """Let the hooks know which starts are passed on to another node than the one that refused them."""
+        refused = self._not_owned_by
+        if refused and Hook.FORWARDED_MIGRATION in self.hub.hooks:
+            moved = {node: [c for c in ids if refused.get(c, node) != node] for node, ids in groups.items()}
+            if any(moved.values()):
+                self.hub.fire(Hook.FORWARDED_MIGRATION, {node: ids for node, ids in moved.items() if ids})
 
     def _request(self, child_ids: Sequence[str]) -> StartChildren:
         templates: dict[Any, int] = {}
