@@ -242,8 +242,10 @@ class DistributedSupervisor(GenServer):
 
     def _started_desired(self, child_id: str, pid: Pid | None, reason: Any) -> None:
         desired = self.hub.registry.children.get(child_id)
-        if desired is not None and self.children[child_id].stopping is None:
-            note(self.hub, self._outcomes, child_id, pid, reason, desired.placement)
+        stops = self.children[child_id].stopping is not None
+        if desired is not None:
+            outcome = (None, "stopped") if stops else (pid, reason)
+            note(self.hub, self._outcomes, child_id, outcome[0], outcome[1], desired.placement)
         self._restarted(child_id, pid, reason)
 
     def _restarted(self, child_id: str, pid: Pid | None, reason: Any) -> None:
