@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, overload
 
@@ -14,7 +14,9 @@ from processhub.hub.future import Future
 from processhub.hub.hooks import Hook, HookHandler
 from processhub.hub.hub import Hub
 from processhub.hub.initializer import start_initializer, start_observer
+from processhub.hub.listing import which_children
 from processhub.hub.messages import CONFIG
+from processhub.hub.metadata import tagged, update_metadata
 from processhub.hub.observing import config_from_wire
 from processhub.hub.results import StartResult, StopResult
 from processhub.hub.settling import await_settled
@@ -22,6 +24,7 @@ from processhub.hub.starting import StartOptions, start_children
 from processhub.hub.stopping import StopOptions, stop_children
 from processhub.hub.via import HubVia
 from supervisor.child_spec import ChildSpec
+from supervisor.children import ChildEntry
 from supervisor.errors import ProcessExit
 from supervisor.gen_server import GenServer
 from supervisor.pids import Pid
@@ -210,6 +213,40 @@ class ProcessHub(HubConfig):
             raise ValueError(f'scope must be "global" or "local"; got {scope!r}')
         running = hub.registry.running
         return {child_id: {node: row.pid for node, row in running(child_id)} for child_id in hub.registry.children}
+
+    @staticmethod
+    def tag_query(hub_id: str, tag: Hashable) -> dict[str, dict[str, Pid]]:
+        """The children with this tag, `metadata["tag"]`, and their running copies: {child id: {node: pid}}.
+
+        Read from an index of this node's registry: it costs what it finds. A child that runs nowhere just now is there
+        with no copies.
+        """
+        return tagged(_hub(hub_id), tag)
+
+    @staticmethod
+    def update_metadata(
+        hub_id: str, child_id: str, fn: Callable[[dict[str, Any]], Mapping[str, Any]]
+    ) -> dict[str, Any]:
+        """Replace the metadata of a child by `fn(metadata)`, on every node, and return the new ones.
+
+        fn: gets a copy; runs once, here and now. It reads what this node knows: of two nodes that write at the same
+        time the last one wins, as a whole. Children are not restarted and learn nothing of it.
+
+        Raises HubNotAlive, KeyError for a child that the hub does not have (any more), TypeError where fn returns
+        anything but a mapping, EncodeError or NotImportable for what cannot be sent, and what fn raises. Then nothing
+        was written.
+        """
+        return update_metadata(_hub(hub_id), child_id, fn)
+
+    @staticmethod
+    def which_children(hub_id: str, scope: Literal["local", "global"] = "global") -> dict[str, list[ChildEntry]]:
+        """What the members say that they run, in start order: {node: [ChildEntry(id, pid, type, modules)]}.
+
+        The truth of each member ("global") or of this node alone ("local"), where `process_list` gives what this node's
+        registry knows. The pid is None while a child is being started or has failed. All are asked at once; those that
+        do not answer within 5 seconds are left out. Raises HubNotAlive.
+        """
+        return which_children(_hub(hub_id), scope)
 
     @staticmethod
     def nodes(hub_id: str, include_local: bool = False) -> list[str]:

@@ -37,6 +37,11 @@ class Child:
         self.since = 0.0
         self.stopping: list[Stopping] | None = None
 
+    def entry(self) -> tuple[str, Pid | None, str, list[str]]:
+        """The fields of its `ChildEntry`."""
+        template = self.record.template
+        return (self.child_id, self.pid, template.type, [template.module])
+
 
 OnEnd = Callable[["Starting", str, Pid | None, Any], None]
 

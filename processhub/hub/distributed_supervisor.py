@@ -15,7 +15,7 @@ from processhub.hub.backoff import Backoff
 from processhub.hub.collector import Paused
 from processhub.hub.copies import BROKEN, RUNNING_, STARTING_, STOPPING, Child, Starting, Stopping
 from processhub.hub.hub import Hub
-from processhub.hub.messages import LEAVE, StartChildren, StartReply, StopChildren
+from processhub.hub.messages import LEAVE, WHICH_CHILDREN, StartChildren, StartReply, StopChildren
 from processhub.hub.reconciler import next_epoch
 from processhub.hub.start_hooks import Outcome, note, tell_after, tell_before
 from processhub.hub.start_queue import TIMEOUT, Done, Job, StartQueue
@@ -67,8 +67,8 @@ class DistributedSupervisor(GenServer):
         if request == LEAVE:
             self._stop(list(self.children), from_)
             return NoReply()
-        if request == "which_children":
-            return [(child.child_id, child.pid) for child in self.children.values()]
+        if request == WHICH_CHILDREN:
+            return [child.entry() for child in self.children.values()]
         raise ValueError(f"the distributed supervisor got {request!r:.200}")
 
     def handle_cast(self, request: Any) -> None:

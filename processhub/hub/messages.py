@@ -123,6 +123,7 @@ class StopChildren:
 STATUS: Final = "status"  # the reply: (digest of its registry, whether it is at work, the members it sees)
 CONFIG: Final = "config"  # an observer asks; the reply is the hub's configuration in sendable form
 LEAVE: Final = "leave"  # to a distributed supervisor: stop every child; the reply comes when they are gone
+WHICH_CHILDREN: Final = "which_children"  # to a distributed supervisor: the fields of a ChildEntry of each child
 SYNC: Final = "sync"  # the reply comes once all that was sent before has been applied
 
 
