@@ -18,6 +18,7 @@ from processhub.hub.listing import which_children
 from processhub.hub.messages import CONFIG
 from processhub.hub.metadata import tagged, update_metadata
 from processhub.hub.observing import config_from_wire
+from processhub.hub.promotion import promote
 from processhub.hub.results import StartResult, StopResult
 from processhub.hub.settling import await_settled
 from processhub.hub.starting import StartOptions, start_children
@@ -82,6 +83,21 @@ class ProcessHub(HubConfig):
         Supervisor.stop(hub.initializer)  # "normal": who started the hub, and is linked to it, lives on
 
     @staticmethod
+    def promote_to_node(hub_id: str, node: str | None = None) -> None:
+        """Let a hub that was started before `Node.start` take the node's name and join the others' hub of its id.
+
+        Until then it is private: it works, but no other node sees it. No child is restarted by this, and pids stay
+        valid; afterwards the ordinary rules hold: children go to their owners, and of those that run elsewhere too one
+        copy is left. Where specs or metadata differ, those of the promoted hub win, since they are written anew.
+        Nothing happens to a hub that has the node's name already.
+
+        node: the name to take; only this node's own will do. Returns once the other members were heard.
+
+        Raises HubNotAlive, ProcessHubError without `Node.start`, ValueError for another node's name.
+        """
+        promote(_hub(hub_id), node)
+
+    @staticmethod
     def is_alive(hub_id: str) -> bool:
         """Whether the hub runs on this node."""
         runtime = current_runtime()
@@ -101,6 +117,8 @@ class ProcessHub(HubConfig):
                 wire = GenServer.call((hub_id, peer), CONFIG)
             except ProcessExit:
                 continue
+            if wire is None:
+                continue  # it runs there, and was not promoted
             pid = start_observer(config_from_wire(wire))
             assert pid is not None
             _hub(hub_id).await_joined(10.0)

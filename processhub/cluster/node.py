@@ -339,11 +339,6 @@ class Node:
         runtime.check_thread()
         if runtime.node is not None:
             raise NodeError(f"node {runtime.node.name} runs here already; call Node.stop() first")
-        named = sorted(key for key, one in runtime.services.items() if getattr(one, "keeps_name", False))
-        if named:
-            raise NodeError(
-                f"{', '.join(named)} runs here under the name {NO_NODE}: call Node.start before starting it"
-            )
         address_of(name)
         for seed in seeds:
             address_of(seed)
@@ -355,6 +350,9 @@ class Node:
         except BaseException:
             transport.close()
             raise
+        named = sorted(key for key, one in runtime.services.items() if getattr(one, "keeps_name", False))
+        if named:
+            log.warning("%s: started before the node, so no other node sees it until it is promoted", ", ".join(named))
         prompt.hook()
         watchdog.start(runtime)
         return node

@@ -23,6 +23,7 @@ from processhub.hub.messages import (
     SYNC,
     Accept,
     BatchMessage,
+    HubAbsent,
     HubHello,
     HubLeave,
     HubRefused,
@@ -69,11 +70,15 @@ class Coordinator(GenServer):
 
     def handle_continue(self, token: str) -> None:
         hub = self.hub
-        self.members.greet_all()
-        self._after(hub.config.migr_base_timeout, "join_deadline")
         self._after(hub.config.hubs_discover_interval, "discover")
         self._after(TICK_SECONDS, "tick")
         self._after(hub.config.synchronization_strategy.pause(hub.rng), "round")
+        self._announce()
+
+    def _announce(self) -> None:
+        hub = self.hub
+        self.members.greet_all()
+        self._after(hub.config.migr_base_timeout, "join_deadline")
         hub.publish()
         self.members.remove_lost()
         if hub.joined:
@@ -107,13 +112,16 @@ class Coordinator(GenServer):
             self._on_event(argument)
         elif kind == "supervisor":  # it is a new one: what was under way in the former is lost
             self._look_at_all()
+        elif kind == "promoted":  # what was under way was so under the former name
+            self.moves = Moves(self.hub)
+            self._announce()
 
     def handle_call(self, request: Any, from_: From) -> Any:
         if request == STATUS:
             busy = not self.hub.joined or bool(self._touched or self._scans or self.moves.is_waiting())
             return (self.hub.registry.digest(), busy, sorted(self.hub.members))
         if request == CONFIG:
-            return config_to_wire(self.hub.config)
+            return None if self.hub.is_private else config_to_wire(self.hub.config)
         if request == SYNC:
             return True  # everything that came before this call has been applied
         raise ValueError(f"the coordinator got {request!r:.200}")
@@ -148,6 +156,9 @@ class Coordinator(GenServer):
 
     def _on_hello(self, hello: HubHello) -> None:
         self.members.on_hello(hello)
+
+    def _on_absent(self, absent: HubAbsent) -> None:
+        self.members.on_absent(absent)
 
     def _on_refused(self, refused: HubRefused) -> None:
         self.members.on_refused(refused)
@@ -298,6 +309,7 @@ class Coordinator(GenServer):
 
 _CASTS: Final[dict[type, Any]] = {
     HubHello: Coordinator._on_hello,
+    HubAbsent: Coordinator._on_absent,
     HubRefused: Coordinator._on_refused,
     HubLeave: Coordinator._on_leave,
     VectorMessage: Coordinator._on_vector,

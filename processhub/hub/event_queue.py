@@ -25,7 +25,7 @@ class EventQueue(GenServer):
     """Holds back what must wait.
 
     Casts: ("event", priority, event) goes to the coordinator when the level allows; ("level", n) sets the level;
-    ("changed", n) tells that somebody has set it.
+    ("changed", n) tells that somebody has set it, ("promoted", node) that the hub's node has a name.
     """
 
     def init(self, hub: Hub) -> None:
@@ -47,6 +47,8 @@ class EventQueue(GenServer):
             self._event(request[1], request[2])
         elif request[0] == "level":
             self.hub.level = request[1]
+        elif request[0] == "promoted":
+            Node.monitor_nodes(True)
         else:
             self._level_changed()
 

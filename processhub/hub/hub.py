@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from random import Random
-from typing import Any
+from typing import Any, Final
 
 from processhub.cluster.wire import Codec
 from processhub.hub.config import HubConfig
@@ -33,6 +33,15 @@ from supervisor.waits import Wait
 log = logging.getLogger(__name__)
 
 LOCKED = 10
+_LAST: Final = "processhub.last_incarnation"
+
+
+def next_incarnation(runtime: Runtime) -> int:
+    """A hub incarnation that is higher than that of any earlier registry of this node."""
+    wall = int(runtime.clock.wall() * 1000)
+    incarnation: int = max(wall, runtime.services.get(_LAST, 0) + 1)
+    runtime.services[_LAST] = incarnation
+    return incarnation
 
 
 class Hub:
@@ -45,7 +54,7 @@ class Hub:
     hooks: the handlers registered on this node; `hook_calls` calls them.
     """
 
-    keeps_name = True  # the node must not take another name while it runs: its rows carry the name
+    keeps_name = True  # its rows carry the name under which it was started, see `is_private`
 
     def __init__(self, runtime: Runtime, config: HubConfig, incarnation: int, rng: Random, observer: bool) -> None:
         self.runtime = runtime
@@ -88,6 +97,20 @@ class Hub:
     def supervisor_name(self) -> str:
         """The registered name of the distributed supervisor."""
         return self.name_of("distributed_supervisor")
+
+    @property
+    def is_private(self) -> bool:
+        """Whether the node has taken a name since the hub was started: no other node sees it until it is promoted."""
+        return self.node != self.runtime.home.name
+
+    def take_name(self, name: str, registry: Registry) -> None:
+        """Go on under another name with another registry, and join the others as if just started."""
+        self.node, self.registry = name, registry
+        self.members = {name: registry.incarnation}
+        self.place()
+        self.joined = False
+        for part in ("system_registry", "event_queue", "coordinator"):
+            self.tell(part, ("promoted", name))
 
     # -- members and owners ------------------------------------------------------------------------------------------
 

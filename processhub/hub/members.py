@@ -13,7 +13,7 @@ from processhub.hub.config import difference
 from processhub.hub.exchange import Exchange
 from processhub.hub.hooks import Hook
 from processhub.hub.hub import Hub
-from processhub.hub.messages import HubHello, HubLeave, HubRefused
+from processhub.hub.messages import HubAbsent, HubHello, HubLeave, HubRefused
 from processhub.registry import Changes
 from supervisor.gen_server import GenServer
 from supervisor.pids import Ref
@@ -80,7 +80,7 @@ class Members:
 
     def greet(self, node: str) -> None:
         """Present ourselves. The monitor tells at once when no such hub runs there."""
-        if node in self._watched or not self._is_connected(node):
+        if node in self._watched or not self._is_connected(node) or self._hub.is_private:
             return
         if not self._hub.joined:
             self.awaited.add(node)
@@ -103,6 +103,9 @@ class Members:
         hub = self._hub
         if hub.leaving:
             return  # an answer would bring us back among the members
+        if hub.is_private:
+            GenServer.cast((hub.hub_id, hello.node), HubAbsent(hub.runtime.home.name))
+            return
         if not hello.observer and not hub.observer:
             field = difference(hub.config.digest(), hello.digest)
             if field is not None:
@@ -144,6 +147,11 @@ class Members:
         )
         self.awaited.discard(hello.node)
         GenServer.cast((self._hub.hub_id, hello.node), HubRefused(self._hub.node, field, None))
+        self._events.check_joined()
+
+    def on_absent(self, absent: HubAbsent) -> None:
+        """The hub on that node is private as yet. It greets us when it is promoted."""
+        self.awaited.discard(absent.node)
         self._events.check_joined()
 
     def on_refused(self, refused: HubRefused) -> None:

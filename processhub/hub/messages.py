@@ -27,6 +27,13 @@ class HubHello:
 
 
 @dataclass(frozen=True)
+class HubAbsent:
+    """The answer to a hello where the hub is private: nobody need wait for `node`."""
+
+    node: str
+
+
+@dataclass(frozen=True)
 class HubRefused:
     """The answer to a hello whose options differ: `field` names the first one."""
 
@@ -146,3 +153,4 @@ for _code, _cls in enumerate(
     start=64,
 ):
     register(_code, _cls)
+register(100, HubAbsent)
