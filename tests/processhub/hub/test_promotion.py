@@ -229,6 +229,17 @@ def test_a_promoted_hub_leaves_and_is_missed_like_any_other(how: str) -> None:
         assert copies_alive(cluster, [f"p{n}" for n in range(12)])
 
 
+def test_a_promoted_hub_is_drained_before_its_node_leaves_and_told_of_nodes() -> None:
+    with lone_and_others(12, 1) as (cluster, node):
+        promote(cluster, node)
+        watchers = {process.pid for process in node.node._watchers.values()}
+        assert node.runtime.names[f"{HUB}.event_queue"].pid in watchers
+        node.run(node.node.end)
+        assert not node.run(ProcessHub.is_alive, HUB)
+        settle(cluster, among=[0])
+        assert copies_alive(cluster, [f"p{n}" for n in range(12)])
+
+
 def test_a_promoted_hub_learns_of_nodes_that_come_and_go() -> None:
     with lone_and_others(12, 1) as (cluster, node):
         promote(cluster, node)
@@ -240,8 +251,10 @@ def test_a_promoted_hub_learns_of_nodes_that_come_and_go() -> None:
 
 
 def test_a_private_hub_survives_the_end_of_its_node() -> None:
-    with lone_and_others(5) as (_cluster, node):
+    with lone_and_others(5) as (cluster, node):
         before = local_pids(node)
+        kill(node, node.runtime.names[f"{HUB}.system_registry"].pid)
+        cluster.advance(0.1)
         node.run(node.node.end)
         assert local_pids(node) == before
         assert start(node, counters(1)).status == "ok"
