@@ -138,7 +138,9 @@ class ProcessHub(HubConfig):
 
         timeout: seconds for all of it, 10 by default. Starts that take longer are given up and their processes killed.
         check_existing: raise AlreadyStarted for ids that are known here; else they are failures in the result.
-        on_failure: "continue" keeps what was started, "rollback" stops it when any child fails.
+        on_failure: "continue" keeps what was started, "rollback" stops it when any child fails. A rollback may take
+            `timeout` seconds once more; then nothing of the start is desired any more, and what could not be stopped
+            in time is among the errors.
         metadata: a mapping that is kept with each child; `tag` is what `tag_query` looks at.
         child_mapping: {child id: [node]}, for the Guided distribution only.
 

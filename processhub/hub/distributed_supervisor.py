@@ -15,7 +15,7 @@ from processhub.hub.backoff import Backoff
 from processhub.hub.collector import Paused
 from processhub.hub.copies import BROKEN, RUNNING_, STARTING_, STOPPING, Child, Starting, Stopping
 from processhub.hub.hub import Hub
-from processhub.hub.messages import LEAVE, WHICH_CHILDREN, StartChildren, StartReply, StopChildren
+from processhub.hub.messages import IS_LEAVING, LEAVE, WHICH_CHILDREN, StartChildren, StartReply, StopChildren
 from processhub.hub.reconciler import next_epoch
 from processhub.hub.start_hooks import Outcome, note, tell_after, tell_before
 from processhub.hub.start_queue import TIMEOUT, Done, Job, StartQueue
@@ -149,7 +149,7 @@ class DistributedSupervisor(GenServer):
             GenServer.reply(from_, GenServer.call(self.me.pid, request, None))
         else:
             failed = {row[0]: TIMEOUT for row in request.rows}
-            GenServer.reply(from_, StartReply({}, failed, []))
+            GenServer.reply(from_, StartReply({}, failed, [], []))
 
     def _may_start(self, starting: Starting, child_id: str, placement: Any) -> bool:
         """This node arbitrates the starts of the children that it owns first."""
@@ -157,7 +157,7 @@ class DistributedSupervisor(GenServer):
         if hub.partitioned:
             starting.failed[child_id] = "partitioned"
         elif hub.leaving:
-            starting.failed[child_id] = "leaving"
+            starting.failed[child_id] = IS_LEAVING
         elif child_id in self.children or child_id in hub.registry.children:
             starting.failed[child_id] = "already_started"
         elif hub.node not in hub.placement.owners(child_id, placement, hub.copies):
@@ -208,7 +208,8 @@ class DistributedSupervisor(GenServer):
             starting.timer.cancel()
         self.hub.publish()  # before the reply, on the same links: who gets the reply has the batch already
         tell_after(self.hub, starting.outcomes)
-        GenServer.reply(starting.from_, StartReply(starting.started, starting.failed, starting.foreign))
+        reply = StartReply(starting.started, starting.failed, starting.foreign, sorted(self.hub.members))
+        GenServer.reply(starting.from_, reply)
 
     # -- starting what is desired ------------------------------------------------------------------------------------
 

@@ -112,11 +112,14 @@ class StartChildren:
 
 @dataclass(frozen=True)
 class StartReply:
-    """started: {child id: pid}; failed: {child id: reason}; foreign: ids that the node does not think it owns."""
+    """started: {child id: pid}; failed: {child id: reason}; foreign: ids that the node does not think it owns, by the
+    members that it sees.
+    """
 
     started: dict[str, Any]
     failed: dict[str, Any]
     foreign: list[str]
+    members: list[str]
 
 
 @dataclass(frozen=True)
@@ -130,6 +133,7 @@ class StopChildren:
 STATUS: Final = "status"  # the reply: (digest of its registry, whether it is at work, the members it sees)
 CONFIG: Final = "config"  # an observer asks; the reply is the hub's configuration in sendable form
 LEAVE: Final = "leave"  # to a distributed supervisor: stop every child; the reply comes when they are gone
+IS_LEAVING: Final = "leaving"  # why a child failed in a StartReply: its node starts nothing any more
 WHICH_CHILDREN: Final = "which_children"  # to a distributed supervisor: the fields of a ChildEntry of each child
 SYNC: Final = "sync"  # the reply comes once all that was sent before has been applied
 
