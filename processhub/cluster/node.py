@@ -45,6 +45,7 @@ log = logging.getLogger(__name__)
 
 CONNECT_SECONDS = 5.0
 DISCOVER_SECONDS = 10.0
+ARRIVAL_SECONDS = 1.0  # what those that a new node was told of get to answer in, before it counts as alone
 
 
 class NodeError(SupervisorError):
@@ -78,6 +79,8 @@ class Node:
         self._connecting: dict[str, list[Wait]] = {}
         self._timer: Any = None
         self._discover_timer: Any = None
+        self._began_at = 0.0
+        self._has_discovered = False
         self._ending = False
         self._stopped = False
         self.membership = m.Membership(name, rng=self.rng)
@@ -95,6 +98,7 @@ class Node:
         self.codec.forget()
         self.runtime.router = self.links
         self.runtime.node = self
+        self._began_at = self.runtime.clock.now()
         self._carry_out(self.membership.start(self.runtime.clock.now()))
         NodeServer.start(name=NodeServer.NAME)
         self._discover()
@@ -192,6 +196,16 @@ class Node:
         """The other members, sorted."""
         return self.membership.members()
 
+    @property
+    def is_arriving(self) -> bool:
+        """Whether it has just begun, and some that it was told of may be about to answer. False after a second at most.
+
+        Who begins work of his own before is likely to do what others do already.
+        """
+        if self._stopped or self.runtime.clock.now() - self._began_at >= ARRIVAL_SECONDS:
+            return False
+        return not self._has_discovered or bool(self.membership.expected())
+
     def _carry_out(self, actions: Sequence[m.Action]) -> None:
         for action in actions:
             if isinstance(action, m.Connect):
@@ -258,6 +272,8 @@ class Node:
         except Exception:
             log.exception("node %s: discovery failed, it is asked again in %s s", self.name, DISCOVER_SECONDS)
             return
+        finally:
+            self._has_discovered = True
         if not self._stopped:
             self.learned([name for name in names if name != self.name])
 

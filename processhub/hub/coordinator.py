@@ -48,6 +48,7 @@ log = logging.getLogger(__name__)
 
 SLICE: Final = 250  # children that are looked at before other messages get their turn
 TICK_SECONDS: Final = 0.5
+ARRIVAL_SECONDS: Final = 0.02  # between two looks whether the node has met those that it was told of
 RECONCILE: Final = "reconcile"
 
 
@@ -65,6 +66,7 @@ class Coordinator(GenServer):
         self._touched = Touched()
         self._scans: deque[Iterator[str]] = deque()
         self._scheduled = False
+        self._arriving = False
         self._redistributing: list[tuple[str, str]] = []  # ("nodeup" or "nodedown", node), until all is looked at
         return Continue("announce")
 
@@ -193,7 +195,18 @@ class Coordinator(GenServer):
         hub = self.hub
         if hub.joined or self.members.awaited or hub.registry.unknown(hub.others()) or self.exchange.is_behind():
             return
+        if hub.is_arriving:
+            if not self._arriving:
+                self._arriving = True
+                self._after(ARRIVAL_SECONDS, "arrival")
+            return
         self._join()
+
+    def _on_arrival(self) -> None:
+        """Its node may have met others meanwhile: greet them before it is decided that there are none."""
+        self._arriving = False
+        self.members.greet_all()
+        self.check_joined()
 
     def _join(self) -> None:
         self.hub.has_joined()
@@ -322,6 +335,7 @@ _TIMERS: Final[dict[str, Any]] = {
     "join_deadline": Coordinator._join_deadline,
     "discover": Coordinator._discover,
     "tick": Coordinator._tick,
+    "arrival": Coordinator._on_arrival,
     "round": Coordinator._round,
     "settle": Coordinator._settle,
 }

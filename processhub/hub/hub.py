@@ -103,6 +103,12 @@ class Hub:
         """Whether the node has taken a name since the hub was started: no other node sees it until it is promoted."""
         return self.node != self.runtime.home.name
 
+    @property
+    def is_arriving(self) -> bool:
+        """Whether the node has just begun, and may be about to meet other nodes."""
+        node = self.runtime.node
+        return node is not None and not self.is_private and bool(node.is_arriving)
+
     def take_name(self, name: str, registry: Registry) -> None:
         """Go on under another name with another registry, and join the others as if just started."""
         self.node, self.registry = name, registry

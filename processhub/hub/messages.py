@@ -157,4 +157,4 @@ for _code, _cls in enumerate(
     start=64,
 ):
     register(_code, _cls)
-register(100, HubAbsent)
+register(104, HubAbsent)
