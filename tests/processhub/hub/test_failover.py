@@ -145,6 +145,7 @@ def test_a_start_whose_owner_dies_without_a_word_is_no_success_if_it_may_be_anot
         placement = hub_of(cluster[0]).placement
         others = hub_of(cluster[0]).config.distribution_strategy.place([cluster[0].name, heir.name])
         ids = [c for c in IDS if (*placement.owners(c, None, 1), *others.owners(c, None, 1)) == (owner.name, heir.name)]
+        assert ids
         errand = cluster[0].begin(
             lambda: ProcessHub.start_children(HUB, [Slow.child_spec(1.0, id=c) for c in ids]).result()
         )

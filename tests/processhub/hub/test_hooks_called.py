@@ -6,6 +6,7 @@ import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from processhub import (
     HOOK_DATA,
     ChildData,
     ChildSpec,
+    ConsistentHashing,
     DuplicateHookHandler,
     GenServer,
     Hook,
@@ -23,13 +25,13 @@ from processhub import (
     process,
 )
 from processhub.hub import hook_calls
+from processhub.hub.moves import Moves
 from processhub.testing import Cluster, ClusterNode
 from tests.processhub.hub.children import (
     HUB,
     Counter,
     Failing,
     Named,
-    Stubborn,
     cluster_of,
     counters,
     hub_of,
@@ -173,6 +175,25 @@ def test_children_with_other_owners_are_told_with_these_on_every_node(count: int
         assert sorted(child_id for part, _ in parts for child_id in part) == sorted(moving)
 
 
+@dataclass(frozen=True)
+class Unindexed(ConsistentHashing):
+    """Cannot tell which children a change concerns."""
+
+    def affected(self, old: Any, new: Any, n: int, index: Any) -> None:
+        return None
+
+
+def test_only_children_with_other_owners_are_told_though_all_are_looked_at() -> None:
+    with cluster_of(1, distribution_strategy=Unindexed()) as cluster:
+        start(cluster[0], counters(600))
+        told = heard(Hook.PRE_CHILDREN_REDISTRIBUTION, cluster[0])
+        second = cluster.add()
+        settle(cluster)
+        parts = [part for part, _ in told.at(cluster[0])]
+        assert len(parts) == 3
+        assert sorted(child_id for part in parts for child_id in part) == sorted(owned(cluster, second, 600))
+
+
 def test_a_redistribution_that_moves_nothing_tells_of_no_children() -> None:
     with cluster_of(1) as cluster:
         told = heard(Hook.PRE_CHILDREN_REDISTRIBUTION, cluster[0])
@@ -219,16 +240,17 @@ def test_children_that_are_offered_to_their_new_owner_are_forwarded() -> None:
         assert sorted(data[second.name]) == sorted(owned(cluster, second))
 
 
-def test_an_offer_that_is_repeated_is_forwarded_once() -> None:
+def test_an_offer_that_nobody_answers_is_forwarded_once(monkeypatch: pytest.MonkeyPatch) -> None:
     with cluster_of(1) as cluster:
-        start(cluster[0], ChildSpec("slow", (Stubborn.start_link, (5.0,)), shutdown=10.0))
+        start(cluster[0], counters(30))
         told = heard(Hook.FORWARDED_MIGRATION, cluster[0])
-        for _ in range(4):
-            cluster.add()
-        cluster.advance(20.0)
-        settle(cluster)
-        moves = len({node for data in told.at(cluster[0]) for node in data})
-        assert len(told.at(cluster[0])) == moves
+        offers: list[Any] = []
+        monkeypatch.setattr(Moves, "on_offer", lambda moves, offer: offers.append(offer))
+        monkeypatch.setattr(Moves, "_ask_for", lambda *_: None)
+        cluster.add()
+        cluster.advance(10.0)
+        assert len(offers) > 2
+        assert len(told.events) == 1
 
 
 def test_a_start_that_a_node_does_not_own_is_passed_on_and_told_where_it_was_called() -> None:
@@ -279,6 +301,20 @@ def test_a_removed_copy_is_told_once_on_every_node() -> None:
         cluster.advance(100.0)
         for node in cluster:
             assert sorted(told.at(node)) == sorted((c, list(copies)) for c, copies in result.started.items())
+
+
+@pytest.mark.parametrize(("restart", "reason"), [("temporary", "kill"), ("transient", "shutdown")])
+def test_a_child_that_ends_for_good_by_itself_is_told_as_removed_on_every_node(restart: str, reason: str) -> None:
+    with cluster_of(3) as cluster:
+        start(cluster[0], Counter.child_spec(id="c", restart=restart))
+        settle(cluster)
+        owner = owner_of(cluster, "c")
+        told = heard(Hook.REGISTRY_PID_REMOVED, *cluster)
+        kill(owner, pid_of(owner, "c"), reason)
+        settle(cluster)
+        for node in cluster:
+            assert told.at(node) == [("c", [owner.name])]
+            assert node.run(ProcessHub.child_lookup, HUB, "c") is None
 
 
 def test_the_copies_of_a_lost_node_are_told_as_removed_and_as_inserted_elsewhere() -> None:
@@ -574,6 +610,24 @@ def test_a_handler_that_changes_nothing_writes_nothing() -> None:
         assert hub_of(cluster[0]).registry.vector().to_wire()[1] == written
 
 
+def test_a_spec_that_another_node_writes_during_an_alteration_is_kept() -> None:
+    def slow(data: ChildData) -> Any:
+        process.sleep(1.0)
+        return louder(data)
+
+    with cluster_of(1) as cluster:
+        start(cluster[0], Named.child_spec("name", id="n"))
+        register(cluster[0], Hook.CHILD_DATA_ALTER, slow)
+        kill(cluster[0], pid_of(cluster[0], "n"))
+        cluster.advance(0.5)
+        hub = hub_of(cluster[0])
+        hub.registry.put("n", hub.now_ms(), spec=hub.specs.encode(Named.child_spec("newer", id="n")))
+        cluster.advance(1.0)
+        info = cluster[0].run(ProcessHub.child_lookup, HUB, "n")
+        assert info is not None
+        assert info.spec.start[1] == ("newer",)
+
+
 def raises(data: ChildData) -> Any:
     data.metadata["half"] = "done"
     raise LookupError("as asked")
@@ -719,6 +773,40 @@ def test_too_many_events_for_slow_handlers_are_dropped_with_one_line(
         start(cluster[0], Counter.child_spec(id="later"))
         cluster.advance(1.0)
         assert seen[-1][0] == "later"
+        start(cluster[0], counters(50, "d"))
+        cluster.advance(10.0)
+        assert len(caplog.records) == 2, "once more, for it had caught up in between"
+
+
+def test_handlers_of_many_events_let_others_run_in_between() -> None:
+    with cluster_of(1) as cluster:
+        seen: list[int] = []
+        seen_by_another: list[int] = []
+
+        def handler(number: int) -> None:
+            seen.append(number)
+            if number == 0:
+                process.spawn(lambda: seen_by_another.append(len(seen)))
+
+        def fire_many() -> None:
+            for number in range(20_000):
+                hub_of(cluster[0]).fire(Hook.PROCESS_STARTUPS, number)
+
+        register(cluster[0], Hook.PROCESS_STARTUPS, handler)
+        cluster[0].run(fire_many)
+        cluster.settle()
+        assert seen == list(range(20_000))
+        assert seen_by_another[0] < 20_000
+
+
+def test_nothing_is_kept_for_handlers_once_the_hub_has_stopped() -> None:
+    with cluster_of(1) as cluster:
+        start(cluster[0], counters(10))
+        told = heard(Hook.REGISTRY_PID_REMOVED, cluster[0])
+        calls = hub_of(cluster[0]).hook_calls
+        cluster[0].run(ProcessHub.stop, HUB)
+        assert not calls._events
+        assert told.events == []
 
 
 def test_a_killed_task_supervisor_loses_at_most_the_event_at_hand() -> None:
