@@ -153,12 +153,12 @@ def test_a_start_whose_owner_dies_without_a_word_is_no_success_if_it_may_be_anot
         cluster.cut(owner, 0)
         cluster.run_until(lambda: all(c in hub_of(heir).registry.children for c in ids))
         cluster.crash(owner)
+        cluster.heal()
         cluster.run_until(errand.is_over)
         result = errand.outcome()
         assert [(error.child_id, error.node, error.reason) for error in result.errors] == [
             (c, owner.name, "noconnection") for c in ids
         ]
-        cluster.heal()
         settle(cluster)
         assert copies_alive(cluster, ids)
 
