@@ -21,7 +21,7 @@ from processhub.hub.specs import SpecCodec
 from processhub.registry import Changes, Registry
 from processhub.registry.changes import RowChange
 from processhub.strategy.distribution.base import Placement
-from processhub.strategy.distribution.centralized_load_balancer import CentralizedLoadBalancer
+from processhub.strategy.distribution.centralized_load_balancer import BALANCER, CentralizedLoadBalancer
 from processhub.strategy.distribution.ring_index import RingIndex
 from supervisor.errors import NoProcess
 from supervisor.gen_server import GenServer
@@ -111,9 +111,12 @@ class Hub:
 
     def take_name(self, name: str, registry: Registry) -> None:
         """Go on under another name with another registry, and join the others as if just started."""
+        life = self.lives[self.node]
         self.node, self.registry = name, registry
-        self.members = {name: registry.incarnation}
+        self.members, self.lives = {name: registry.incarnation}, {name: life}
         self.place()
+        if self.balances:
+            self.tell(BALANCER, ("members", None))
         self.joined = False
         for part in ("system_registry", "event_queue", "coordinator"):
             self.tell(part, ("promoted", name))

@@ -10,7 +10,16 @@ from typing import Any
 
 import pytest
 
-from processhub import ConsistentHashing, GenServer, HubNotAlive, Pid, ProcessHub, ProcessHubError, process
+from processhub import (
+    CentralizedLoadBalancer,
+    ConsistentHashing,
+    GenServer,
+    HubNotAlive,
+    Pid,
+    ProcessHub,
+    ProcessHubError,
+    process,
+)
 from processhub.hub import promotion
 from processhub.hub.config import HubConfig
 from processhub.testing import Cluster, ClusterNode
@@ -159,6 +168,16 @@ def test_a_promoted_hub_joins_the_others_and_no_child_is_lost() -> None:
                 assert pid_of(cluster[0], child_id) == stays[child_id]
             elif owner is not node and child_id in theirs:
                 assert pid_of(node, child_id) == theirs[child_id]
+
+
+def test_children_that_were_dealt_out_by_load_stay_where_they_are() -> None:
+    with lone_and_others(12, 2, distribution_strategy=CentralizedLoadBalancer()) as (cluster, node):
+        start(cluster[0], counters(12))
+        settle(cluster, among=[0, 1])
+        before = {**local_pids(node), **local_pids(cluster[0]), **local_pids(cluster[1])}
+        promote(cluster, node)
+        assert {child_id: pid_of(cluster[0], child_id) for child_id in before} == before
+        assert len(before) == 24
 
 
 def test_children_that_run_in_both_are_one_child_afterwards() -> None:
