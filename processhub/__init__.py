@@ -20,6 +20,7 @@ from processhub.hub.errors import (
     ChildMappingMismatch,
     ChildReplicationMismatch,
     ConfigMismatch,
+    DuplicateHookHandler,
     HubNotAlive,
     InvalidChildMapping,
     InvalidChildSpec,
@@ -29,6 +30,7 @@ from processhub.hub.errors import (
     ProcessHubError,
 )
 from processhub.hub.future import Future
+from processhub.hub.hooks import HOOK_DATA, ChildData, Hook, HookHandler
 from processhub.hub.results import StartFailure, StartResult, StopFailure, StopResult
 from processhub.hub.roles import RedundancySignal
 from processhub.strategy.distribution.centralized_load_balancer import CentralizedLoadBalancer
@@ -88,6 +90,7 @@ from supervisor.task_supervisor import TaskSupervisor
 from supervisor.tasks import Outcome, Task
 
 __all__ = [
+    "HOOK_DATA",
     "Agent",
     "AgentError",
     "AlreadyRegistered",
@@ -96,6 +99,7 @@ __all__ = [
     "CancelTimeout",
     "Cast",
     "CentralizedLoadBalancer",
+    "ChildData",
     "ChildEntry",
     "ChildError",
     "ChildInfo",
@@ -111,6 +115,7 @@ __all__ = [
     "Divergence",
     "DnsSeeds",
     "Down",
+    "DuplicateHookHandler",
     "DynamicQuorum",
     "DynamicSupervisor",
     "DynamicSupervisorSpec",
@@ -128,6 +133,8 @@ __all__ = [
     "Guided",
     "Handle",
     "HashRing",
+    "Hook",
+    "HookHandler",
     "HubNotAlive",
     "Ignore",
     "InvalidChildMapping",

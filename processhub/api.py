@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, overload
 
@@ -11,10 +11,14 @@ from greenlet import getcurrent
 from processhub.hub.config import HubConfig
 from processhub.hub.errors import HubNotAlive
 from processhub.hub.future import Future
+from processhub.hub.hooks import Hook, HookHandler
 from processhub.hub.hub import Hub
 from processhub.hub.initializer import start_initializer, start_observer
+from processhub.hub.listing import which_children
 from processhub.hub.messages import CONFIG
+from processhub.hub.metadata import tagged, update_metadata
 from processhub.hub.observing import config_from_wire
+from processhub.hub.promotion import promote
 from processhub.hub.results import StartResult, StopResult
 from processhub.hub.settling import await_settled
 from processhub.hub.standing import forget_standing
@@ -22,6 +26,7 @@ from processhub.hub.starting import StartOptions, start_children
 from processhub.hub.stopping import StopOptions, stop_children
 from processhub.hub.via import HubVia
 from supervisor.child_spec import ChildSpec
+from supervisor.children import ChildEntry
 from supervisor.errors import ProcessExit
 from supervisor.gen_server import GenServer
 from supervisor.pids import Pid
@@ -80,6 +85,21 @@ class ProcessHub(HubConfig):
         Supervisor.stop(hub.initializer)  # "normal": who started the hub, and is linked to it, lives on
 
     @staticmethod
+    def promote_to_node(hub_id: str, node: str | None = None) -> None:
+        """Let a hub that was started before `Node.start` take the node's name and join the others' hub of its id.
+
+        Until then it is private: it works, but no other node sees it. No child is restarted by this, and pids stay
+        valid; afterwards the ordinary rules hold: children go to their owners, and of those that run elsewhere too one
+        copy is left. Where specs or metadata differ, those of the promoted hub win, since they are written anew.
+        Nothing happens to a hub that has the node's name already.
+
+        node: the name to take; only this node's own will do. Returns once the other members were heard.
+
+        Raises HubNotAlive, ProcessHubError without `Node.start`, ValueError for another node's name.
+        """
+        promote(_hub(hub_id), node)
+
+    @staticmethod
     def is_alive(hub_id: str) -> bool:
         """Whether the hub runs on this node."""
         runtime = current_runtime()
@@ -99,6 +119,8 @@ class ProcessHub(HubConfig):
                 wire = GenServer.call((hub_id, peer), CONFIG)
             except ProcessExit:
                 continue
+            if wire is None:
+                continue  # it runs there, and was not promoted
             pid = start_observer(config_from_wire(wire))
             assert pid is not None
             _hub(hub_id).await_joined(10.0)
@@ -118,7 +140,9 @@ class ProcessHub(HubConfig):
 
         timeout: seconds for all of it, 10 by default. Starts that take longer are given up and their processes killed.
         check_existing: raise AlreadyStarted for ids that are known here; else they are failures in the result.
-        on_failure: "continue" keeps what was started, "rollback" stops it when any child fails.
+        on_failure: "continue" keeps what was started, "rollback" stops it when any child fails. A rollback may take
+            `timeout` seconds once more; then nothing of the start is desired any more, and what could not be stopped
+            in time is among the errors.
         metadata: a mapping that is kept with each child; `tag` is what `tag_query` looks at.
         child_mapping: {child id: [node, ...]}, for the Guided distribution, which needs it.
 
@@ -144,6 +168,25 @@ class ProcessHub(HubConfig):
         `not_found` in the StopResult.
         """
         return stop_children(_hub(hub_id), child_ids, StopOptions(**opts))
+
+    # -- hooks -------------------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def register_hook_handlers(hub_id: str, hook: Hook | str, handlers: Iterable[HookHandler]) -> None:
+        """Let these handlers be called at a hook, on this node: all of them or, if this raises, none. See `Hook`.
+
+        Raises HubNotAlive, DuplicateHookHandler for an id that the hook has already, InvalidConfig for an unknown hook
+        or what is no HookHandler.
+        """
+        _hub(hub_id).hooks.register(hook, handlers)
+
+    @staticmethod
+    def cancel_hook_handlers(hub_id: str, hook: Hook | str, ids: Collection[str]) -> list[str]:
+        """Take handlers of this node away. Returns the ids that were there; events on their way reach them no more.
+
+        Raises HubNotAlive, InvalidConfig for an unknown hook.
+        """
+        return _hub(hub_id).hooks.cancel(hook, ids)
 
     # -- looking -----------------------------------------------------------------------------------------------------
 
@@ -208,6 +251,40 @@ class ProcessHub(HubConfig):
             raise ValueError(f'scope must be "global" or "local"; got {scope!r}')
         running = hub.registry.running
         return {child_id: {node: row.pid for node, row in running(child_id)} for child_id in hub.registry.children}
+
+    @staticmethod
+    def tag_query(hub_id: str, tag: Hashable) -> dict[str, dict[str, Pid]]:
+        """The children with this tag, `metadata["tag"]`, and their running copies: {child id: {node: pid}}.
+
+        Read from an index of this node's registry: it costs what it finds. A child that runs nowhere just now is there
+        with no copies.
+        """
+        return tagged(_hub(hub_id), tag)
+
+    @staticmethod
+    def update_metadata(
+        hub_id: str, child_id: str, fn: Callable[[dict[str, Any]], Mapping[str, Any]]
+    ) -> dict[str, Any]:
+        """Replace the metadata of a child by `fn(metadata)`, on every node, and return the new ones.
+
+        fn: gets a copy; runs once, here and now. It reads what this node knows: of two nodes that write at the same
+        time the last one wins, as a whole. Children are not restarted and learn nothing of it.
+
+        Raises HubNotAlive, KeyError for a child that the hub does not have (any more), TypeError where fn returns
+        anything but a mapping, EncodeError or NotImportable for what cannot be sent, and what fn raises. Then nothing
+        was written.
+        """
+        return update_metadata(_hub(hub_id), child_id, fn)
+
+    @staticmethod
+    def which_children(hub_id: str, scope: Literal["local", "global"] = "global") -> dict[str, list[ChildEntry]]:
+        """What the members say that they run, in start order: {node: [ChildEntry(id, pid, type, modules)]}.
+
+        The truth of each member ("global") or of this node alone ("local"), where `process_list` gives what this node's
+        registry knows. The pid is None while a child is being started or has failed. All are asked at once; those that
+        do not answer within 5 seconds are left out. Raises HubNotAlive.
+        """
+        return which_children(_hub(hub_id), scope)
 
     @staticmethod
     def nodes(hub_id: str, include_local: bool = False) -> list[str]:

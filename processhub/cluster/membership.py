@@ -140,6 +140,10 @@ class Membership:
         """Every name that is not forgotten, sorted."""
         return sorted(self._known)
 
+    def expected(self) -> list[str]:
+        """The names that were never met and are being tried just now, sorted."""
+        return sorted(n for n, member in self._known.items() if member.status == UNKNOWN and member.is_trying)
+
     def status(self, node: str) -> str:
         """How a node stands; `unknown` for a name that was never heard."""
         member = self._known.get(node)

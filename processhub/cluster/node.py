@@ -45,6 +45,7 @@ log = logging.getLogger(__name__)
 
 CONNECT_SECONDS = 5.0
 DISCOVER_SECONDS = 10.0
+ARRIVAL_SECONDS = 1.0  # what those that a new node was told of get to answer in, before it counts as alone
 
 
 class NodeError(SupervisorError):
@@ -78,6 +79,8 @@ class Node:
         self._connecting: dict[str, list[Wait]] = {}
         self._timer: Any = None
         self._discover_timer: Any = None
+        self._began_at = 0.0
+        self._has_discovered = False
         self._ending = False
         self._stopped = False
         self.membership = m.Membership(name, rng=self.rng)
@@ -95,6 +98,7 @@ class Node:
         self.codec.forget()
         self.runtime.router = self.links
         self.runtime.node = self
+        self._began_at = self.runtime.clock.now()
         self._carry_out(self.membership.start(self.runtime.clock.now()))
         NodeServer.start(name=NodeServer.NAME)
         self._discover()
@@ -196,6 +200,16 @@ class Node:
         """Seconds since anything was heard of a member, not counting those in which this node did not listen."""
         return self.membership.quiet(node, self.runtime.clock.now())
 
+    @property
+    def is_arriving(self) -> bool:
+        """Whether it has just begun, and some that it was told of may be about to answer. False after a second at most.
+
+        Who begins work of his own before is likely to do what others do already.
+        """
+        if self._stopped or self.runtime.clock.now() - self._began_at >= ARRIVAL_SECONDS:
+            return False
+        return not self._has_discovered or bool(self.membership.expected())
+
     def _carry_out(self, actions: Sequence[m.Action]) -> None:
         for action in actions:
             if isinstance(action, m.Connect):
@@ -262,6 +276,8 @@ class Node:
         except Exception:
             log.exception("node %s: discovery failed, it is asked again in %s s", self.name, DISCOVER_SECONDS)
             return
+        finally:
+            self._has_discovered = True
         if not self._stopped:
             self.learned([name for name in names if name != self.name])
 
@@ -343,11 +359,6 @@ class Node:
         runtime.check_thread()
         if runtime.node is not None:
             raise NodeError(f"node {runtime.node.name} runs here already; call Node.stop() first")
-        named = sorted(key for key, one in runtime.services.items() if getattr(one, "keeps_name", False))
-        if named:
-            raise NodeError(
-                f"{', '.join(named)} runs here under the name {NO_NODE}: call Node.start before starting it"
-            )
         address_of(name)
         for seed in seeds:
             address_of(seed)
@@ -359,6 +370,9 @@ class Node:
         except BaseException:
             transport.close()
             raise
+        named = sorted(key for key, one in runtime.services.items() if getattr(one, "keeps_name", False))
+        if named:
+            log.warning("%s: started before the node, so no other node sees it until it is promoted", ", ".join(named))
         prompt.hook()
         watchdog.start(runtime)
         return node

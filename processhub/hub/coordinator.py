@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from processhub.cluster.messages import NodeDown, NodeUp
 from processhub.hub.exchange import Exchange
+from processhub.hub.hooks import Hook
 from processhub.hub.hub import LOCKED, Hub
 from processhub.hub.members import Members
 from processhub.hub.messages import (
@@ -23,6 +24,7 @@ from processhub.hub.messages import (
     Accept,
     BatchMessage,
     CatchUp,
+    HubAbsent,
     HubHello,
     HubLeave,
     HubRefused,
@@ -35,20 +37,23 @@ from processhub.hub.messages import (
 from processhub.hub.moves import Moves
 from processhub.hub.observing import config_to_wire
 from processhub.hub.quorum import Quorum
+from processhub.hub.redistribution import announced
 from processhub.hub.touched import Touched
 from processhub.hub.worker_queue import STATIC_CHILDREN
 from processhub.registry import Changes
 from processhub.strategy.distribution.centralized_load_balancer import BALANCER
 from processhub.strategy.partition_tolerance.majority_quorum import RESET_CLUSTER_SIZE
-from supervisor.gen_server import Continue, From, GenServer, NoReply
-from supervisor.processes import send_after
+from supervisor.gen_server import Continue, From, GenServer, NoReply, Stop
+from supervisor.processes import send_after, trap_exit
+from supervisor.reasons import NORMAL, is_orderly
 from supervisor.runtime import current_process
-from supervisor.signals import Down
+from supervisor.signals import Down, ExitSignal
 
 log = logging.getLogger(__name__)
 
 SLICE: Final = 250  # children that are looked at before other messages get their turn
 TICK_SECONDS: Final = 0.5
+ARRIVAL_SECONDS: Final = 0.02  # between two looks whether the node has met those that it was told of
 RECONCILE: Final = "reconcile"
 
 
@@ -56,7 +61,9 @@ class Coordinator(GenServer):
     """Membership of the hub, exchange of the registry, and the reconciler's loop."""
 
     def init(self, hub: Hub) -> Any:
+        trap_exit(True)  # so that terminate runs
         self.hub = hub
+        hub.hook_calls.open()
         self.me = current_process()
         self.exchange = Exchange(hub)
         self.moves = Moves(hub)
@@ -65,15 +72,21 @@ class Coordinator(GenServer):
         self._touched = Touched()
         self._scans: deque[Iterator[str]] = deque()
         self._scheduled = False
+        self._arriving = False
+        self._redistributing: list[tuple[str, str]] = []  # ("nodeup" or "nodedown", node), until all is looked at
         return Continue("announce")
 
     def handle_continue(self, token: str) -> None:
         hub = self.hub
-        self.members.greet_all()
-        self._after(hub.config.migr_base_timeout, "join_deadline")
         self._after(hub.config.hubs_discover_interval, "discover")
         self._after(TICK_SECONDS, "tick")
         self._after(hub.config.synchronization_strategy.pause(hub.rng), "round")
+        self._announce()
+
+    def _announce(self) -> None:
+        hub = self.hub
+        self.members.greet_all()
+        self._after(hub.config.migr_base_timeout, "join_deadline")
         hub.publish()
         self.members.remove_lost()
         if hub.joined:
@@ -108,6 +121,9 @@ class Coordinator(GenServer):
             self._on_event(argument)
         elif kind == "supervisor":  # it is a new one: what was under way in the former is lost
             self._look_at_all()
+        elif kind == "promoted":  # what was under way was so under the former name
+            self.moves = Moves(self.hub)
+            self._announce()
 
     def handle_call(self, request: Any, from_: From) -> Any:
         if isinstance(request, CatchUp):
@@ -117,16 +133,18 @@ class Coordinator(GenServer):
             busy = not self.hub.joined or bool(self._touched or self._scans or self.moves.is_waiting())
             return (self.hub.registry.digest(), busy, sorted(self.hub.members))
         if request == CONFIG:
-            return config_to_wire(self.hub.config)
+            return None if self.hub.is_private else config_to_wire(self.hub.config)
         if request == SYNC:
             return True  # everything that came before this call has been applied
         if isinstance(request, tuple) and request[0] == RESET_CLUSTER_SIZE:
             return self.quorum.reset(request[1])
         raise ValueError(f"the coordinator got {request!r:.200}")
 
-    def handle_info(self, message: Any) -> None:
+    def handle_info(self, message: Any) -> Any:
         if isinstance(message, Down):
             self.members.on_down(message)
+        elif isinstance(message, ExitSignal):
+            return Stop(message.reason) if message.reason != NORMAL else None
         elif isinstance(message, tuple):
             kind, node = message
             if kind == "greet":
@@ -135,6 +153,12 @@ class Coordinator(GenServer):
                 self.members.gone_for_good(node)
         else:
             _TIMERS[message](self)
+        return None
+
+    def terminate(self, reason: Any) -> None:
+        """Let handlers of hooks know, if this is the end of the hub and not a crash of this part."""
+        if is_orderly(reason):
+            self.hub.hook_calls.shut_down(reason)
 
     # -- members -----------------------------------------------------------------------------------------------------
 
@@ -147,20 +171,30 @@ class Coordinator(GenServer):
     def _on_hello(self, hello: HubHello) -> None:
         self.members.on_hello(hello)
 
+    def _on_absent(self, absent: HubAbsent) -> None:
+        self.members.on_absent(absent)
+
     def _on_refused(self, refused: HubRefused) -> None:
         self.members.on_refused(refused)
 
     def _on_leave(self, leave: HubLeave) -> None:
         self.members.on_leave(leave)
 
-    def members_changed(self) -> None:
-        """Other nodes are there."""
+    def members_changed(self, change: str, node: str) -> None:
+        """Other nodes are there. `change`: "up" or "down", for `node`."""
         self.quorum.members_changed()
-        self.members_released()
+        self._redistribute(change, node)
 
-    def members_released(self) -> None:
+    def members_released(self, nodes: Collection[str]) -> None:
+        """Lost members own nothing any more."""
+        for node in nodes:
+            self._redistribute("down", node)
+
+    def _redistribute(self, change: str, node: str) -> None:
         """Owners change: look at the children that this concerns."""
         hub = self.hub
+        self._redistributing.append((f"node{change}", node))
+        hub.fire(Hook.PRE_NODES_REDISTRIBUTION, self._redistributing[-1])
         copies = hub.copies
         old, new = hub.place()
         if hub.balances:
@@ -168,26 +202,24 @@ class Coordinator(GenServer):
         affected = None
         if copies == hub.copies:
             affected = hub.config.distribution_strategy.affected(old, new, copies, hub.index)
-        self._scans.append(affected if affected is not None else iter(list(hub.registry.children)))
+        if affected is None:
+            affected = iter(list(hub.registry.children))
+        if Hook.PRE_CHILDREN_REDISTRIBUTION in hub.hooks:
+            affected = announced(hub, affected, old, copies, (change, node))
+        self._scans.append(affected)
         self._touched.update(self.moves.waiting)
-        self._lock(LOCKED)
+        hub.level = LOCKED
         self._reconcile_soon()
-
-    def _lock(self, level: int) -> None:
-        level = LOCKED if self.hub.partitioned else level
-        if self.hub.level != level:
-            self.hub.level = level
-            self.hub.tell("event_queue", ("level", level))
 
     # -- quorum ------------------------------------------------------------------------------------------------------
 
     def quorum_lost(self) -> None:
         """Locked until it is back."""
-        self._lock(LOCKED)
+        self.hub.level = LOCKED
 
     def quorum_regained(self) -> None:
         """The lock is an ordinary one again, and all children are looked at."""
-        self.hub.tell("event_queue", ("level", LOCKED))
+        self.hub.tell("event_queue", ("changed", LOCKED))
         self.hub.tell("worker_queue", STATIC_CHILDREN)
         self._look_at_all()
 
@@ -213,8 +245,18 @@ class Coordinator(GenServer):
         hub = self.hub
         if hub.joined or self.members.awaited or hub.registry.unknown(hub.others()) or self.exchange.is_behind():
             return
-        if self.quorum.is_complete():
+        if hub.is_arriving:
+            if not self._arriving:
+                self._arriving = True
+                self._after(ARRIVAL_SECONDS, "arrival")
+        elif self.quorum.is_complete():
             self._join()
+
+    def _on_arrival(self) -> None:
+        """Its node may have met others meanwhile: greet them before it is decided that there are none."""
+        self._arriving = False
+        self.members.greet_all()
+        self.check_joined()
 
     def _join(self) -> None:
         self.hub.joined = True
@@ -288,7 +330,10 @@ class Coordinator(GenServer):
         if self._touched or self._scans:
             self._reconcile_soon()
         else:
-            self._lock(0)
+            hub.level = 0
+            redistributed, self._redistributing = self._redistributing, []
+            for change in redistributed:
+                hub.fire(Hook.POST_NODES_REDISTRIBUTION, change)
 
     def _take(self, count: int) -> list[str]:
         taken: list[str] = []
@@ -341,6 +386,7 @@ class Coordinator(GenServer):
 
 _CASTS: Final[dict[type, Any]] = {
     HubHello: Coordinator._on_hello,
+    HubAbsent: Coordinator._on_absent,
     HubRefused: Coordinator._on_refused,
     HubLeave: Coordinator._on_leave,
     VectorMessage: Coordinator._on_vector,
@@ -354,6 +400,7 @@ _TIMERS: Final[dict[str, Any]] = {
     "join_deadline": Coordinator._join_deadline,
     "discover": Coordinator._discover,
     "tick": Coordinator._tick,
+    "arrival": Coordinator._on_arrival,
     "round": Coordinator._round,
     "settle": Coordinator._settle,
     "quorum": lambda coordinator: coordinator.quorum.check(),

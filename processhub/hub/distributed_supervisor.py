@@ -10,14 +10,24 @@ import logging
 from collections import deque
 from typing import Any, Final
 
+from processhub.hub.altering import altering, keep_altered
 from processhub.hub.backoff import Backoff
 from processhub.hub.collector import Paused
 from processhub.hub.copies import BROKEN, RUNNING_, STARTING_, STOPPING, Child, Starting, Stopping
 from processhub.hub.further_copies import answer
 from processhub.hub.hub import Hub
-from processhub.hub.messages import LEAVE, AwaitCopies, StartChildren, StartReply, StopChildren
+from processhub.hub.messages import (
+    IS_LEAVING,
+    LEAVE,
+    WHICH_CHILDREN,
+    AwaitCopies,
+    StartChildren,
+    StartReply,
+    StopChildren,
+)
 from processhub.hub.reconciler import next_epoch
-from processhub.hub.start_queue import TIMEOUT, Job, StartQueue
+from processhub.hub.start_hooks import Outcome, note, tell_after, tell_before
+from processhub.hub.start_queue import TIMEOUT, Done, Job, StartQueue
 from processhub.registry import FAILED, RESTARTING, RUNNING, STARTING, SpecRecord
 from supervisor.errors import CallTimeout
 from supervisor.gen_server import From, GenServer, NoReply
@@ -45,13 +55,14 @@ class DistributedSupervisor(GenServer):
         self.by_pid: dict[Pid, Child] = {}
         self.starts = StartQueue(self.me, hub.specs)
         self._came_up: list[str] = []  # started for the reconciler, and not made known yet
+        self._outcomes: list[Outcome] = []  # of the same starts, for hooks
         self._write_timer: Any = None
         hub.failures.clear()
         hub.roles.forget_all()
         # A former distributed supervisor took its children with it.
         gone = list(hub.registry.own_table)
         for child_id in gone:
-            hub.registry.drop_row(child_id)
+            hub.drop_row(child_id)
         if gone:
             hub.publish()
         hub.tell("coordinator", ("supervisor", None))
@@ -70,8 +81,8 @@ class DistributedSupervisor(GenServer):
         if request == LEAVE:
             self._stop(list(self.children), from_)
             return NoReply()
-        if request == "which_children":
-            return [(child.child_id, child.pid) for child in self.children.values()]
+        if request == WHICH_CHILDREN:
+            return [child.entry() for child in self.children.values()]
         raise ValueError(f"the distributed supervisor got {request!r:.200}")
 
     def handle_cast(self, request: Any) -> None:
@@ -82,6 +93,8 @@ class DistributedSupervisor(GenServer):
             self._stop(argument, None)
         elif kind == "halt":
             self._halt(argument)
+        elif kind == "hand_over":
+            self._stop(argument[1], None, argument[0])
 
     def handle_info(self, message: Any) -> None:
         if isinstance(message, ExitSignal):
@@ -123,6 +136,7 @@ class DistributedSupervisor(GenServer):
         with Paused():
             jobs = self._take_in(request, starting)
         if jobs:
+            tell_before(hub, ((job.child_id, job.record, *starting.written[job.child_id]) for job in jobs))
             starting.timer = send_after(self.me.pid, ("deadline", starting), request.timeout)
         for job in jobs:
             self.starts.put(job)
@@ -141,7 +155,7 @@ class DistributedSupervisor(GenServer):
             self.children[child_id] = child
             starting.written[child_id] = (metadata, placement)
             job = Job(child_id, record, starting.ended)
-            starting.jobs[child_id] = child.job = job
+            starting.jobs[child_id] = child.job = altering(hub, job, metadata, placement)
             jobs.append(job)
         return jobs
 
@@ -151,7 +165,7 @@ class DistributedSupervisor(GenServer):
             GenServer.reply(from_, GenServer.call(self.me.pid, request, None))
         else:
             failed = {row[0]: TIMEOUT for row in request.rows}
-            GenServer.reply(from_, StartReply({}, failed, []))
+            GenServer.reply(from_, StartReply({}, failed, [], []))
 
     def _may_start(self, starting: Starting, child_id: str, placement: Any) -> bool:
         """This node arbitrates the starts of the children that it owns first."""
@@ -159,7 +173,7 @@ class DistributedSupervisor(GenServer):
         if hub.partitioned:
             starting.failed[child_id] = "partitioned"
         elif hub.leaving:
-            starting.failed[child_id] = "leaving"
+            starting.failed[child_id] = IS_LEAVING
         elif child_id in self.children or child_id in hub.registry.children:
             starting.failed[child_id] = "already_started"
         elif hub.node not in hub.placement.owners(child_id, placement, hub.copies):
@@ -172,8 +186,11 @@ class DistributedSupervisor(GenServer):
         """A start of a request has ended, well or not."""
         del starting.jobs[child_id]
         child = self.children[child_id]
-        child.job = None
+        job, child.job = child.job, None
         metadata, placement = starting.written.pop(child_id)
+        if job is not None:
+            child.record = job.record
+            metadata = metadata if job.metadata is None else job.metadata
         if child.stopping is not None:
             starting.failed[child_id] = "partitioned" if self.hub.partitioned else "stopped"
             self._stopped_while_starting(child, pid)
@@ -190,6 +207,14 @@ class DistributedSupervisor(GenServer):
                 self._write_soon()
             if starting.placement is not self.hub.placement:
                 self._tell_coordinator(child_id)  # the owners may have changed meanwhile
+        note(
+            self.hub,
+            starting.outcomes,
+            child_id,
+            starting.started.get(child_id),
+            starting.failed.get(child_id),
+            placement,
+        )
         self._finish_if_done(starting)
 
     def _finish_if_done(self, starting: Starting) -> None:
@@ -198,14 +223,18 @@ class DistributedSupervisor(GenServer):
         if starting.timer is not None:
             starting.timer.cancel()
         self.hub.publish()  # before the reply, on the same links: who gets the reply has the batch already
+        tell_after(self.hub, starting.outcomes)
         vector = self.hub.registry.vector().to_wire() if self.hub.copies > 1 else None
-        GenServer.reply(starting.from_, StartReply(starting.started, starting.failed, starting.foreign, vector))
+        members = sorted(self.hub.members)
+        reply = StartReply(starting.started, starting.failed, starting.foreign, members, vector)
+        GenServer.reply(starting.from_, reply)
 
     # -- starting what is desired ------------------------------------------------------------------------------------
 
     def _start_desired(self, child_ids: list[str]) -> None:
         """The reconciler wants these to run here."""
         hub, registry = self.hub, self.hub.registry
+        starting = []
         for child_id in child_ids:
             desired = registry.children.get(child_id)
             if desired is None or not hub.takes_part:
@@ -217,23 +246,39 @@ class DistributedSupervisor(GenServer):
                 epoch = next_epoch(registry.rows(child_id))
                 child = self.children[child_id] = Child(child_id, desired.spec, epoch)
                 if hub.standing.is_careful:
-                    registry.set_row(child_id, None, STARTING, epoch)  # who comes back must not start it too
-                self._queue_start(child)
+                    hub.set_row(child_id, None, STARTING, epoch)  # who comes back must not start it too
+                self._queue_start(child, self._started_desired)
             elif child.state == BROKEN and child.record != desired.spec:
                 child.failures = 0
-                self._queue_start(child)
+                self._queue_start(child, self._started_desired)
+            else:
+                continue
+            starting.append((child_id, *desired[:3]))
+        tell_before(hub, starting)
         if hub.standing.is_careful:
             hub.publish()
 
-    def _queue_start(self, child: Child) -> None:
+    def _queue_start(self, child: Child, done: Done) -> None:
         child.state = STARTING_
-        child.job = Job(child.child_id, child.record, self._restarted)
-        self.starts.put(child.job)
+        job = Job(child.child_id, child.record, done)
+        desired = self.hub.registry.children.get(child.child_id)
+        child.job = altering(self.hub, job, desired.metadata, desired.placement) if desired is not None else job
+        self.starts.put(job)
+
+    def _started_desired(self, child_id: str, pid: Pid | None, reason: Any) -> None:
+        desired = self.hub.registry.children.get(child_id)
+        stops = self.children[child_id].stopping is not None
+        if desired is not None:
+            outcome = (None, "stopped") if stops else (pid, reason)
+            note(self.hub, self._outcomes, child_id, outcome[0], outcome[1], desired.placement)
+        self._restarted(child_id, pid, reason)
 
     def _restarted(self, child_id: str, pid: Pid | None, reason: Any) -> None:
         """A start that nobody asked for by name has ended."""
         child = self.children[child_id]
-        child.job = None
+        job, child.job = child.job, None
+        if job is not None and pid is not None:
+            child.record = keep_altered(self.hub, job, child.record)
         if child.stopping is not None:
             self._stopped_while_starting(child, pid)
         elif pid is not None:
@@ -258,7 +303,9 @@ class DistributedSupervisor(GenServer):
             self._write_timer.cancel()
             self._write_timer = None
         came_up, self._came_up = self._came_up, []
+        outcomes, self._outcomes = self._outcomes, []
         self.hub.publish()
+        tell_after(self.hub, outcomes)
         if came_up:
             # Meanwhile they may have got other owners, or be desired no more: nobody saw a copy here to stop or move.
             self.hub.tell("coordinator", ("touched", came_up))
@@ -270,7 +317,7 @@ class DistributedSupervisor(GenServer):
         hub = self.hub
         if hub.failures:
             hub.failures.pop(child.child_id, None)
-        hub.registry.set_row(child.child_id, pid, RUNNING, child.epoch)
+        hub.set_row(child.child_id, pid, RUNNING, child.epoch)
         hub.written((child.child_id,))
         hub.roles.look_at((child.child_id,))
 
@@ -280,7 +327,7 @@ class DistributedSupervisor(GenServer):
         child.state = BROKEN
         child.failures += 1
         self.hub.failures[child.child_id] = reason
-        self.hub.registry.set_row(child.child_id, None, FAILED, child.epoch)
+        self.hub.set_row(child.child_id, None, FAILED, child.epoch)
         self.hub.written((child.child_id,))
         send_after(self.me.pid, ("retry", child), RETRY.pause(child.failures, self.hub.rng))
 
@@ -289,7 +336,7 @@ class DistributedSupervisor(GenServer):
             desired = self.hub.registry.children.get(child.child_id)
             if desired is not None:
                 child.record = desired.spec
-            self._queue_start(child)
+            self._queue_start(child, self._restarted)
 
     # -- ends --------------------------------------------------------------------------------------------------------
 
@@ -304,15 +351,15 @@ class DistributedSupervisor(GenServer):
         restart = hub.specs.decode(child.child_id, child.record).restart
         if restart == "temporary" or (restart == "transient" and is_orderly(reason)):
             self._forget(child)
-            hub.registry.drop_row(child.child_id)
+            hub.drop_row(child.child_id)
             hub.registry.remove(child.child_id, hub.now_ms())
             hub.index.discard(child.child_id)
             hub.written((child.child_id,))
             self._tell_coordinator(child.child_id)
         elif self._within_limit(child):
             log.info("hub %s: child %r ended (%s) and is restarted", hub.hub_id, child.child_id, reason)
-            hub.registry.set_row(child.child_id, None, RESTARTING, child.epoch)
-            self._queue_start(child)
+            hub.set_row(child.child_id, None, RESTARTING, child.epoch)
+            self._queue_start(child, self._restarted)
         else:
             log.error(
                 "hub %s: child %r ended (%s): more than %d restarts in %s s, it is tried again later",
@@ -348,9 +395,12 @@ class DistributedSupervisor(GenServer):
 
     # -- stopping ----------------------------------------------------------------------------------------------------
 
-    def _stop(self, child_ids: list[str], from_: From | None) -> None:
-        """Stop copies: an exit signal `shutdown`, and `kill` for those that are still there when their time is over."""
-        stopping = Stopping(from_)
+    def _stop(self, child_ids: list[str], from_: From | None, to: str | None = None) -> None:
+        """Stop copies: an exit signal `shutdown`, and `kill` for those that are still there when their time is over.
+
+        to: the node to which they move.
+        """
+        stopping = Stopping(from_, to)
         stopping.left = 1  # this loop: some end at once, and must not answer for those behind them
         late: dict[float, list[Any]] = {}
         for child_id in child_ids:
@@ -420,7 +470,7 @@ class DistributedSupervisor(GenServer):
     def _stopped(self, child: Child) -> None:
         """A copy that was to stop is gone."""
         self._forget(child)
-        self.hub.registry.drop_row(child.child_id)
+        self.hub.drop_row(child.child_id)
         self.hub.written((child.child_id,))
         for stopping in child.stopping or ():
             stopping.left -= 1
@@ -431,6 +481,8 @@ class DistributedSupervisor(GenServer):
         if stopping.left:
             return
         self.hub.publish()
+        if stopping.to is not None:
+            self.hub.moved_away(stopping.to, stopping.stopped)
         if stopping.from_ is not None:
             GenServer.reply(stopping.from_, stopping.stopped)
             stopping.from_ = None
@@ -449,7 +501,7 @@ class DistributedSupervisor(GenServer):
         for deadline, _, pid in sorted(deadlines):
             self._await_end(pid, deadline)
         for child_id in list(self.hub.registry.own_table):
-            self.hub.registry.drop_row(child_id)
+            self.hub.drop_row(child_id)
         self.hub.publish()
 
     def _await_end(self, pid: Pid, deadline: float) -> None:

@@ -22,7 +22,7 @@ LOOK_SECONDS: Final = 0.5  # between two looks at a child that is not known here
 
 def answer(hub: Hub, request: AwaitCopies, from_: From) -> None:
     """Wait for the copies of this node and reply with a StartReply. Runs in a process of its own."""
-    reply = StartReply({}, {}, [])
+    reply = StartReply({}, {}, [], sorted(hub.members))
     deadline = hub.runtime.clock.now() + request.timeout
     try:
         vector = RegistryVector.from_wire(request.vector)

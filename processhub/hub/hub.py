@@ -10,10 +10,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 from random import Random
-from typing import Any
+from typing import Any, Final
 
 from processhub.cluster.wire import Codec
 from processhub.hub.config import HubConfig
+from processhub.hub.hook_calls import HookCalls
+from processhub.hub.hooks import Hook, HookTable
 from processhub.hub.lookup import CopyLookup
 from processhub.hub.messages import BatchMessage
 from processhub.hub.roles import Roles
@@ -21,8 +23,9 @@ from processhub.hub.routes import Routes
 from processhub.hub.specs import SpecCodec
 from processhub.hub.standing import standing_of
 from processhub.registry import Changes, Registry
+from processhub.registry.changes import RowChange
 from processhub.strategy.distribution.base import Placement
-from processhub.strategy.distribution.centralized_load_balancer import CentralizedLoadBalancer
+from processhub.strategy.distribution.centralized_load_balancer import BALANCER, CentralizedLoadBalancer
 from processhub.strategy.distribution.ring_index import RingIndex
 from processhub.strategy.redundancy.singularity import Singularity
 from supervisor.errors import NoProcess
@@ -35,6 +38,15 @@ from supervisor.waits import Wait
 log = logging.getLogger(__name__)
 
 LOCKED = 10
+_LAST: Final = "processhub.last_incarnation"
+
+
+def next_incarnation(runtime: Runtime) -> int:
+    """A hub incarnation that is higher than that of any earlier registry of this node."""
+    wall = int(runtime.clock.wall() * 1000)
+    incarnation: int = max(wall, runtime.services.get(_LAST, 0) + 1)
+    runtime.services[_LAST] = incarnation
+    return incarnation
 
 
 class Hub:
@@ -44,13 +56,13 @@ class Hub:
     lives: member -> a number that its hub took when it started there, and keeps: the wall clock in ms. The lowest has
         the longest uptime. (An incarnation, in `members`, may rise later.)
     joined: whether it has heard all members; before that it owns and starts nothing.
-    level: the event queue's; `LOCKED` while members come and go.
+    hooks: the handlers registered on this node; `hook_calls` calls them.
     has_single_copies: by Singularity; a custom strategy may do the same, but is not known to.
     pid_of: child id -> the pid that answers for it, or None.
     failures: child id -> why its copy here did not start, or was given up.
     """
 
-    keeps_name = True  # the node must not take another name while it runs: its rows carry the name
+    keeps_name = True  # its rows carry the name under which it was started, see `is_private`
 
     def __init__(self, runtime: Runtime, config: HubConfig, incarnation: int, rng: Random, observer: bool) -> None:
         self.runtime = runtime
@@ -70,15 +82,15 @@ class Hub:
         self.standing = standing_of(runtime, config, observer)
         self.has_static_children = False  # whether those of the configuration were started
         self.leaving = False  # the node is about to leave: nothing is started or taken any more
-        self.level = 0
+        self.hooks = HookTable(config.hooks)
+        self.hook_calls = HookCalls(runtime, config.hub_id, self.hooks, self._run_task)
+        self._level = 0
         self.initializer: Pid | None = None
         self.failures: dict[str, Any] = {}
         self.lookup = CopyLookup(self)
         # With single copies the registry's own index answers: a lookup is one dict access.
         self.has_single_copies = type(config.redundancy_strategy) is Singularity
-        self.pid_of: Callable[[str], Pid | None] = (
-            self.registry.pids.get if self.has_single_copies else self.lookup.pid_of
-        )
+        self.pid_of = self._lookup_of_pids()
         self.roles = Roles(self)
         self.routes = Routes(config.synchronization_strategy, rng)
         self.placement: Placement = config.distribution_strategy.place(self.lives)
@@ -101,6 +113,33 @@ class Hub:
     def supervisor_name(self) -> str:
         """The registered name of the distributed supervisor."""
         return self.name_of("distributed_supervisor")
+
+    @property
+    def is_private(self) -> bool:
+        """Whether the node has taken a name since the hub was started: no other node sees it until it is promoted."""
+        return self.node != self.runtime.home.name
+
+    @property
+    def is_arriving(self) -> bool:
+        """Whether the node has just begun, and may be about to meet other nodes."""
+        node = self.runtime.node
+        return node is not None and not self.is_private and bool(node.is_arriving)
+
+    def _lookup_of_pids(self) -> Callable[[str], Pid | None]:
+        return self.registry.pids.get if self.has_single_copies else self.lookup.pid_of
+
+    def take_name(self, name: str, registry: Registry) -> None:
+        """Go on under another name with another registry, and join the others as if just started."""
+        life = self.lives[self.node]
+        self.node, self.registry = name, registry
+        self.pid_of = self._lookup_of_pids()
+        self.members, self.lives = {name: registry.incarnation}, {name: life}
+        self.place()
+        if self.balances:
+            self.tell(BALANCER, ("members", None))
+        self.joined = False
+        for part in ("system_registry", "event_queue", "coordinator"):
+            self.tell(part, ("promoted", name))
 
     # -- members and owners ------------------------------------------------------------------------------------------
 
@@ -153,6 +192,50 @@ class Hub:
         not leave."""
         return self.joined and not self.observer and not self.partitioned and not self.leaving
 
+    @property
+    def level(self) -> int:
+        """The event queue's level; `LOCKED` while members come and go, or the hub is partitioned: no less can be set.
+
+        Whoever sets it, the event queue and the handlers of PRIORITY_STATE_UPDATED learn of the change.
+        """
+        return self._level
+
+    @level.setter
+    def level(self, level: int) -> None:
+        if self.partitioned:
+            level = LOCKED
+        if level != self._level:
+            self._level = level
+            self.fire(Hook.PRIORITY_STATE_UPDATED, (level, {"partitioned": self.partitioned}))
+            self.tell("event_queue", ("changed", level))
+
+    # -- own rows, and hooks -----------------------------------------------------------------------------------------
+
+    def set_row(self, child_id: str, pid: Pid | None, state: str, epoch: int, to: Any = None) -> None:
+        """`Registry.set_row`, which the hooks learn of."""
+        self._row_changed(self.registry.set_row(child_id, pid, state, epoch, to))
+
+    def drop_row(self, child_id: str) -> None:
+        """`Registry.drop_row`, which the hooks learn of."""
+        self._row_changed(self.registry.drop_row(child_id))
+
+    def _row_changed(self, change: RowChange | None) -> None:
+        if change is not None and self.hooks:
+            self.hook_calls.rows_changed((change,))
+
+    def moved_away(self, to_node: str, child_ids: list[str]) -> None:
+        """These children have moved from here to `to_node`, and their copies here are gone."""
+        if child_ids:
+            self.fire(Hook.CHILDREN_MIGRATED, (to_node, child_ids))
+
+    def fire(self, hook: Hook, data: Any) -> None:
+        """Let the handlers of a hook be called soon, by another process. See `hooks.Hook` for the data."""
+        if self.hooks:
+            self.hook_calls.fire(hook, data)
+
+    def _run_task(self, task: Any) -> None:
+        self.tell("task_supervisor", (task,))
+
     # -- telling -----------------------------------------------------------------------------------------------------
 
     def publish(self, first: Iterable[str] = ()) -> None:
@@ -183,6 +266,10 @@ class Hub:
         except NoProcess:
             log.debug("hub %s: no %s just now for %.200r", self.hub_id, part, request)
 
+    def copy_of(self, value: Any, what: str) -> Any:
+        """`value` as another node would get it. Raises EncodeError, NotImportable."""
+        return self.codec.unpack(self.codec.pack(value, what))
+
     def written(self, child_ids: Iterable[str]) -> None:
         """Rows of these children were changed here: wake who waits for them."""
         if self._waiting:
@@ -190,12 +277,14 @@ class Hub:
                 self._wake(child_id)
 
     def applied(self, changes: Changes) -> None:
-        """Changes came from another node: keep the index, wake who waits."""
+        """Changes came from another node: keep the index, wake who waits, tell the hooks."""
         for change in changes.children:
             if change.old is None:
                 self.index.add(change.child_id)
             elif change.new is None:
                 self.index.discard(change.child_id)
+        if self.hooks:
+            self.hook_calls.rows_changed(changes.rows)
         if self._waiting:
             for row in changes.rows:
                 self._wake(row.child_id)

@@ -13,8 +13,9 @@ from typing import Any, Final, Protocol
 from processhub.hub.config import difference
 from processhub.hub.down import warn_of_down
 from processhub.hub.exchange import Exchange
+from processhub.hub.hooks import Hook
 from processhub.hub.hub import Hub
-from processhub.hub.messages import HubHello, HubLeave, HubRefused
+from processhub.hub.messages import HubAbsent, HubHello, HubLeave, HubRefused
 from processhub.hub.quorum import Quorum
 from processhub.registry import Changes
 from supervisor.gen_server import GenServer
@@ -32,8 +33,8 @@ GREET_AGAIN_SECONDS: Final = 1.0
 class MemberEvents(Protocol):
     """What the coordinator wants to be told."""
 
-    def members_changed(self) -> None:
-        """`hub.members` is another set of nodes, or of lives of them."""
+    def members_changed(self, change: str, node: str) -> None:
+        """`hub.members` is another set of nodes, or of lives of them. `change`: "up" or "down", for `node`."""
 
     def changed(self, changes: Changes | None) -> None:
         """The registry changed."""
@@ -86,7 +87,7 @@ class Members:
 
     def greet(self, node: str) -> None:
         """Present ourselves. The monitor tells at once when no such hub runs there."""
-        if node in self._watched or not self._is_connected(node):
+        if node in self._watched or not self._is_connected(node) or self._hub.is_private:
             return
         if not self._hub.joined:
             self.awaited.add(node)
@@ -114,6 +115,9 @@ class Members:
         hub = self._hub
         if hub.leaving:
             return  # an answer would bring us back among the members
+        if hub.is_private:
+            GenServer.cast((hub.hub_id, hello.node), HubAbsent(hub.runtime.home.name))
+            return
         if not hello.observer and not hub.observer:
             field = difference(hub.config.digest(), hello.digest)
             if field is not None:
@@ -138,12 +142,16 @@ class Members:
             hub.observers.add(hello.node)
         elif hub.members.get(hello.node) != hello.incarnation or hub.lives.get(hello.node) != hello.life:
             log.info("hub %s: %s joins", hub.hub_id, hello.node)
-            is_new = hub.lives.get(hello.node) != hello.life
+            is_new, is_new_life = hello.node not in hub.members, hub.lives.get(hello.node) != hello.life
+            if is_new:
+                hub.fire(Hook.PRE_CLUSTER_JOIN, hello.node)
             hub.members[hello.node] = hello.incarnation
             hub.lives[hello.node] = hello.life
             self._events.quorum.member_joined(hello.node)
+            if is_new_life:
+                self._events.members_changed("up", hello.node)
             if is_new:
-                self._events.members_changed()
+                hub.fire(Hook.POST_CLUSTER_JOIN, hello.node)
 
     def _refuse(self, hello: HubHello, field: str) -> None:
         log.error(
@@ -154,6 +162,11 @@ class Members:
         )
         self.awaited.discard(hello.node)
         GenServer.cast((self._hub.hub_id, hello.node), HubRefused(self._hub.node, field, None))
+        self._events.check_joined()
+
+    def on_absent(self, absent: HubAbsent) -> None:
+        """The hub on that node is private as yet. It greets us when it is promoted."""
+        self.awaited.discard(absent.node)
         self._events.check_joined()
 
     def on_refused(self, refused: HubRefused) -> None:
@@ -198,14 +211,18 @@ class Members:
             self._nodes.pop(ref, None)
         hub.observers.discard(node)
         self._exchange.forget(node)
-        life = hub.lives.pop(node, 0)
-        is_member = hub.members.pop(node, None) is not None
+        life = hub.lives.get(node, 0)
+        is_member = node in hub.members
+        if is_member:
+            log.info("hub %s: %s is no member any more: %s", hub.hub_id, node, why)
+            hub.fire(Hook.PRE_CLUSTER_LEAVE, node)
+            del hub.members[node], hub.lives[node]
         if is_member or has_left:
             self._events.quorum.member_gone(node, life, has_left)
         if is_member:
-            log.info("hub %s: %s is no member any more: %s", hub.hub_id, node, why)
             changes = hub.registry.drop_member(node)
-            self._events.members_changed()
+            self._events.members_changed("down", node)
             self._events.changed(changes)
             warn_of_down(hub, node)
+            hub.fire(Hook.POST_CLUSTER_LEAVE, node)
         self._events.check_joined()

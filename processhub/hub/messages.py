@@ -28,6 +28,13 @@ class HubHello:
 
 
 @dataclass(frozen=True)
+class HubAbsent:
+    """The answer to a hello where the hub is private: nobody need wait for `node`."""
+
+    node: str
+
+
+@dataclass(frozen=True)
 class HubRefused:
     """The answer to a hello whose options differ: `field` names the first one."""
 
@@ -116,7 +123,8 @@ class StartChildren:
 
 @dataclass(frozen=True)
 class StartReply:
-    """started: {child id: pid}; failed: {child id: reason}; foreign: ids that the node does not think it owns.
+    """started: {child id: pid}; failed: {child id: reason}; foreign: ids that the node does not think it owns, by the
+    members that it sees.
 
     vector: what the node had when all was done, if there are further copies to wait for.
     """
@@ -124,6 +132,7 @@ class StartReply:
     started: dict[str, Any]
     failed: dict[str, Any]
     foreign: list[str]
+    members: list[str]
     vector: Any = None
 
 
@@ -168,6 +177,8 @@ class QuorumNews:
 STATUS: Final = "status"  # the reply: (digest of its registry, whether it is at work, the members it sees)
 CONFIG: Final = "config"  # an observer asks; the reply is the hub's configuration in sendable form
 LEAVE: Final = "leave"  # to a distributed supervisor: stop every child; the reply comes when they are gone
+IS_LEAVING: Final = "leaving"  # why a child failed in a StartReply: its node starts nothing any more
+WHICH_CHILDREN: Final = "which_children"  # to a distributed supervisor: the fields of a ChildEntry of each child
 SYNC: Final = "sync"  # the reply comes once all that was sent before has been applied
 
 
@@ -193,3 +204,4 @@ for _code, _cls in enumerate(
 register(80, QuorumNews)
 register(84, AwaitCopies)
 register(85, CatchUp)
+register(104, HubAbsent)

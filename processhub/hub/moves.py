@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import processhub.hub.reconciler as reconciler
 from processhub.hub.choosing import Choosing
+from processhub.hub.hooks import Hook
 from processhub.hub.hub import Hub
 from processhub.hub.messages import Accept, Offer, Stay, StayRefused
 from processhub.hub.promises import Promises
@@ -36,6 +37,7 @@ class Moves:
         self._starts: list[str] = []
         self._stops: list[str] = []
         self._offers: dict[str, list[str]] = {}
+        self._forwarded: dict[str, list[str]] = {}  # those of the offers that are no repetitions
         self._accepts: dict[str, list[str]] = {}
         self._stays: dict[str, list[Any]] = {}
 
@@ -104,6 +106,8 @@ class Moves:
             self._stops.append(child_id)
         elif isinstance(decision, reconciler.Offer):
             self._offers.setdefault(decision.to, []).append(child_id)
+            if child_id not in self._pending:
+                self._forwarded.setdefault(decision.to, []).append(child_id)
             self._pending[child_id] = now
         elif isinstance(decision, reconciler.TellStay):
             self._tell_stay(child_id, rows, decision.nodes, now)
@@ -147,6 +151,9 @@ class Moves:
         if self._stops:
             hub.tell("distributed_supervisor", ("stop", self._stops))
             self._stops = []
+        if self._forwarded:
+            hub.fire(Hook.FORWARDED_MIGRATION, self._forwarded)
+            self._forwarded = {}
         offers, self._offers = self._offers, {}
         for node in sorted(offers):
             self._tell(node, Offer(hub.node, offers[node]))
@@ -191,7 +198,7 @@ class Moves:
             if reconciler.may_hand_over(hub.node, owners, rows, desired, accept.node, hub.members, promised=promised):
                 ready.append(child_id)
         if ready:
-            hub.tell("distributed_supervisor", ("stop", ready))
+            hub.tell("distributed_supervisor", ("hand_over", (accept.node, ready)))
 
     def on_stay(self, stay: Stay) -> None:
         """A running owner stays: our surplus copies stop, except where we know better."""

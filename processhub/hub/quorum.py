@@ -35,8 +35,8 @@ class QuorumEvents(Protocol):
     def quorum_regained(self) -> None:
         """The hub is whole again."""
 
-    def members_released(self) -> None:
-        """Lost members are no longer held: others own their children."""
+    def members_released(self, nodes: Collection[str]) -> None:
+        """These lost members are no longer held: others own their children."""
 
     def tables_caught_up(self) -> None:
         """All members have answered."""
@@ -113,8 +113,9 @@ class Quorum:
         if node in hub.members and standing.is_careful:
             known = standing.lost.held()
             standing.lost.told(node, view, hub.members, now)
-            if standing.lost.held() != known:
-                self._events.members_released()
+            released = sorted(known.keys() - standing.lost.held().keys())
+            if released:
+                self._events.members_released(released)
         if memory is not None:
             merged = self._strategy.merge(standing.memory, memory, now)
             if merged != standing.memory:
@@ -159,7 +160,7 @@ class Quorum:
             released = standing.lost.release(now, self._strategy.stable_after)
             if released:
                 log.info("hub %s: %s did not come back and own nothing any more", hub.hub_id, ", ".join(released))
-                self._events.members_released()
+                self._events.members_released(released)
 
     def check(self, may_lose: bool = True) -> None:
         """Ask the strategy, and go from whole to partitioned or back.

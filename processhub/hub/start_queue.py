@@ -31,14 +31,19 @@ Done = Callable[[str, Pid | None, Any], None]
 
 
 class Job:
-    """One start. `done(child_id, pid, reason)` is called once: with the pid, or None and why it did not start."""
+    """One start. `done(child_id, pid, reason)` is called once: with the pid, or None and why it did not start.
 
-    __slots__ = ("acting", "child_id", "done", "record", "worker")
+    before: called in the worker before the start; it may put another record here, and metadata that go with it.
+    """
+
+    __slots__ = ("acting", "before", "child_id", "done", "metadata", "record", "worker")
 
     def __init__(self, child_id: str, record: SpecRecord, done: Done) -> None:
         self.child_id = child_id
         self.record = record
         self.done: Done | None = done
+        self.before: Callable[[], None] | None = None
+        self.metadata: dict[str, Any] | None = None
         self.worker: Process | None = None
         self.acting: ActingAs | None = None
 
@@ -122,6 +127,8 @@ class StartQueue:
         acting.started.clear()
         job.worker, job.acting = me, acting
         try:
+            if job.before is not None:
+                job.before()
             pid = self._specs.ready(job.child_id, job.record).run_start()
             reason = None if _is_live(me, pid) else _not_a_process(pid)
         except ProcessExit as error:

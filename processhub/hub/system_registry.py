@@ -20,7 +20,16 @@ class SystemRegistry(GenServer):
         trap_exit(True)  # so that terminate runs
         self.hub = hub
         hub.runtime.services[hub.hub_id] = hub
-        self.node = hub.runtime.node
+        self.node: Any = None
+        self._join_node()
+
+    def handle_cast(self, request: tuple[str, str]) -> None:
+        self._join_node()  # the hub was promoted
+
+    def _join_node(self) -> None:
+        """Let the node drain the hub before it leaves; not a private one, which stays."""
+        hub = self.hub
+        self.node = None if hub.is_private else hub.runtime.node
         if self.node is not None:
             for functions, own in ((self.node.on_stop, self._leave), (self.node.on_stopped, self._begin_anew)):
                 # One that was killed could not take its functions back.
