@@ -14,6 +14,8 @@ from processhub.api import ChildInfo, ProcessHub
 from processhub.cluster.discovery import Discovery, DnsSeeds, FileSeeds, StaticSeeds
 from processhub.cluster.messages import NodeDown, NodeUp
 from processhub.cluster.node import Node, NodeError
+from processhub.cluster.node_server import NodeInfo
+from processhub.cluster.security import CookieError
 from processhub.cluster.transport import ListenError
 from processhub.hub.errors import (
     AlreadyStarted,
@@ -31,6 +33,7 @@ from processhub.hub.errors import (
 )
 from processhub.hub.future import Future
 from processhub.hub.hooks import HOOK_DATA, ChildData, Hook, HookHandler
+from processhub.hub.reporting import Report
 from processhub.hub.results import StartFailure, StartResult, StopFailure, StopResult
 from processhub.hub.roles import RedundancySignal
 from processhub.strategy.distribution.centralized_load_balancer import CentralizedLoadBalancer
@@ -110,6 +113,7 @@ __all__ = [
     "ConfigMismatch",
     "ConsistentHashing",
     "Continue",
+    "CookieError",
     "Crash",
     "Discovery",
     "Divergence",
@@ -152,6 +156,7 @@ __all__ = [
     "Node",
     "NodeDown",
     "NodeError",
+    "NodeInfo",
     "NodeUp",
     "NotImportable",
     "NotRegistered",
@@ -172,6 +177,7 @@ __all__ = [
     "Replication",
     "Reply",
     "ReplyTo",
+    "Report",
     "Request",
     "Shutdown",
     "Singularity",

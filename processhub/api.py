@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple, overload
 
 from greenlet import getcurrent
 
+from processhub.cluster.node_server import info_of
 from processhub.hub.config import HubConfig
 from processhub.hub.errors import HubNotAlive
 from processhub.hub.future import Future
@@ -19,6 +20,7 @@ from processhub.hub.messages import CONFIG
 from processhub.hub.metadata import tagged, update_metadata
 from processhub.hub.observing import config_from_wire
 from processhub.hub.promotion import promote
+from processhub.hub.reporting import Report, report_of
 from processhub.hub.results import StartResult, StopResult
 from processhub.hub.settling import await_settled
 from processhub.hub.standing import forget_standing
@@ -291,6 +293,23 @@ class ProcessHub(HubConfig):
         """The nodes that are members of the hub, sorted; this one only with `include_local`."""
         hub = _hub(hub_id)
         return sorted(hub.members) if include_local else hub.others()
+
+    @staticmethod
+    def hub_ids(node: str | None = None) -> list[str]:
+        """The hubs that run on a connected node (by default this one), sorted; observers do not count.
+
+        Raises NoConnection, CallTimeout after 5 s.
+        """
+        return [hub_id for hub_id, kind in sorted(info_of(node).services.items()) if kind == "hub"]
+
+    @staticmethod
+    def report(hub_id: str, node: str | None = None, timeout: float = 5.0) -> Report:
+        """How the hub does on a connected node (by default this one), as that node sees it: its members, the states of
+        its children, whether it is partitioned. This node need not run the hub itself.
+
+        timeout: seconds. Raises NoProcess where the hub does not run there, NoConnection, CallTimeout.
+        """
+        return report_of(hub_id, node if node is not None else current_runtime().home.name, timeout)
 
     @staticmethod
     def owners(hub_id: str, child_id: str) -> list[str]:

@@ -18,7 +18,7 @@ from processhub.cluster.discovery import Discovery, StaticSeeds
 from processhub.cluster.links import Links
 from processhub.cluster.messages import NodeDown, NodeUp
 from processhub.cluster.names import address_of
-from processhub.cluster.node_server import NodeServer, spawn_on
+from processhub.cluster.node_server import NodeInfo, NodeServer, info_of, services_of, spawn_on
 from processhub.cluster.security import load_cookie
 from processhub.cluster.transport import Transport
 from processhub.cluster.wire import Codec
@@ -75,6 +75,7 @@ class Node:
         self.on_stopped: list[Callable[[], None]] = []  # run once it has left
         self._bind = bind
         self.rng = rng if rng is not None else SystemRandom()
+        self._refusals: dict[str, str] = {}  # who does not accept us, and why
         self._watchers: dict[Pid, Process] = {}
         self._connecting: dict[str, list[Wait]] = {}
         self._timer: Any = None
@@ -149,6 +150,7 @@ class Node:
 
     def link_up(self, node: str, incarnation: int) -> None:
         """The link to `node` is up."""
+        self._refusals.pop(node, None)
         self._carry_out(self.membership.session_up(node, incarnation, self.runtime.clock.now()))
         self._answer_connecting([node], True)
 
@@ -166,6 +168,7 @@ class Node:
     def refused(self, node: str, why: str) -> None:
         """`node` does not accept us."""
         log.error("node %s refused the connection of %s: %s", node, self.name, why)
+        self._refusals[node] = why
         self._answer_connecting([node], False)
 
     def said_bye(self, node: str) -> None:
@@ -370,7 +373,7 @@ class Node:
         except BaseException:
             transport.close()
             raise
-        named = sorted(key for key, one in runtime.services.items() if getattr(one, "keeps_name", False))
+        named = sorted(services_of(runtime))
         if named:
             log.warning("%s: started before the node, so no other node sees it until it is promoted", ", ".join(named))
         prompt.hook()
@@ -408,6 +411,20 @@ class Node:
         Raises NodeError without `Node.start`, ValueError for a bad name.
         """
         return _this_node("connect").connect_to(name)
+
+    @staticmethod
+    def refusals() -> dict[str, str]:
+        """The nodes that did not accept this one when it last tried, and why: {name: reason}. Empty without a node."""
+        node = current_runtime().node
+        return dict(node._refusals) if node is not None else {}
+
+    @staticmethod
+    def info(name: str | None = None) -> NodeInfo:
+        """What a connected node (by default this one) says of itself: its connections and services.
+
+        Raises NoConnection, CallTimeout after 5 s.
+        """
+        return info_of(name)
 
     @staticmethod
     def disconnect(name: str) -> None:

@@ -19,6 +19,7 @@ from processhub.hub.hub import LOCKED, Hub
 from processhub.hub.members import Members
 from processhub.hub.messages import (
     CONFIG,
+    REPORT,
     STATUS,
     SYNC,
     Accept,
@@ -38,6 +39,7 @@ from processhub.hub.moves import Moves
 from processhub.hub.observing import config_to_wire
 from processhub.hub.quorum import Quorum
 from processhub.hub.redistribution import announced
+from processhub.hub.reporting import begin_report
 from processhub.hub.touched import Touched
 from processhub.hub.worker_queue import STATIC_CHILDREN
 from processhub.registry import Changes
@@ -130,8 +132,9 @@ class Coordinator(GenServer):
             self.exchange.on_catch_up(request, from_)
             return NoReply()
         if request == STATUS:
-            busy = not self.hub.joined or bool(self._touched or self._scans or self.moves.is_waiting())
-            return (self.hub.registry.digest(), busy, sorted(self.hub.members))
+            return (self.hub.registry.digest(), self._is_busy(), sorted(self.hub.members))
+        if request == REPORT:
+            return begin_report(self.hub, self._is_busy(), from_)
         if request == CONFIG:
             return None if self.hub.is_private else config_to_wire(self.hub.config)
         if request == SYNC:
@@ -139,6 +142,9 @@ class Coordinator(GenServer):
         if isinstance(request, tuple) and request[0] == RESET_CLUSTER_SIZE:
             return self.quorum.reset(request[1])
         raise ValueError(f"the coordinator got {request!r:.200}")
+
+    def _is_busy(self) -> bool:
+        return not self.hub.joined or bool(self._touched or self._scans or self.moves.is_waiting())
 
     def handle_info(self, message: Any) -> Any:
         if isinstance(message, Down):

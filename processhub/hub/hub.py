@@ -100,14 +100,18 @@ class Hub:
         self._directly: set[str] = set()  # who gets what is being published without a detour
 
     def __repr__(self) -> str:
-        kind = "observer" if self.observer else "hub"
-        return f"<{kind} {self.hub_id!r} on {self.node}: {len(self.registry.own_table)} children here>"
+        return f"<{self.kind} {self.hub_id!r} on {self.node}: {len(self.registry.own_table)} children here>"
 
     # -- names of its processes --------------------------------------------------------------------------------------
 
     def name_of(self, part: str) -> str:
         """The registered name of a part; the coordinator's is the hub id itself."""
         return self.hub_id if part == "coordinator" else f"{self.hub_id}.{part}"
+
+    @property
+    def kind(self) -> str:
+        """What its node calls it, in `Node.info`."""
+        return "observer" if self.observer else "hub"
 
     @property
     def supervisor_name(self) -> str:

@@ -175,6 +175,7 @@ class QuorumNews:
 
 # Calls to a coordinator that carry nothing.
 STATUS: Final = "status"  # the reply: (digest of its registry, whether it is at work, the members it sees)
+REPORT: Final = "report"  # the reply: `reporting.Report` as a dict
 CONFIG: Final = "config"  # an observer asks; the reply is the hub's configuration in sendable form
 LEAVE: Final = "leave"  # to a distributed supervisor: stop every child; the reply comes when they are gone
 IS_LEAVING: Final = "leaving"  # why a child failed in a StartReply: its node starts nothing any more
