@@ -58,7 +58,7 @@ def open_string(line: str) -> str | None:
 class Completer:
     """For readline: `complete(text, 0)`, `complete(text, 1)`, ... until None.
 
-    readline replaces, and lists, only the last word. `IN_IDS` shall not end a word for it, so that ids are listed whole;
+    readline replaces, and lists, only the last word. `IN_IDS` end no word for it, so that ids are listed whole;
     names of Python end there all the same.
     """
 
