@@ -15,6 +15,7 @@ from processhub.cli.completion import Ids
 from processhub.cli.errors import OK, CommandError, in_one_line
 from processhub.cli.joining import visit
 from processhub.cli.logs import be_quiet, log_to_stderr
+from processhub.cli.tables import counted
 from processhub.cli.views import Views
 from supervisor.errors import SupervisorError
 
@@ -74,10 +75,8 @@ def _interact(hub_ids: Sequence[str], use_ipython: bool) -> None:
 def _banner(hub_ids: Sequence[str]) -> str:
     lines = [f"Python {sys.version.split()[0]}, node {Node.self()}, process {os.getpid()}."]
     for hub_id in hub_ids:
-        count = len(ProcessHub.process_list(hub_id))
-        lines.append(
-            f"Observing hub {hub_id!r}: {count} children run on {', '.join(ProcessHub.nodes(hub_id)) or 'no node'}."
-        )
+        children = counted(len(ProcessHub.process_list(hub_id)))
+        lines.append(f"Observing hub {hub_id!r}: {children}, on {', '.join(ProcessHub.nodes(hub_id)) or 'no node'}.")
     if not hub_ids:
         lines.append("No hub runs on any node.")
     lines.append("Tables: hubs(), nodes(), process_list(), child_lookup(child_id). `from processhub import *` is done.")

@@ -13,7 +13,7 @@ from processhub.cli.errors import FAILED, OK
 from processhub.cli.joining import visit
 from processhub.cli.logs import be_quiet
 from processhub.cli.survey import Problem, Survey, Watch
-from processhub.cli.tables import aligned
+from processhub.cli.tables import aligned, counted
 
 _LOOK_AGAIN_SECONDS: Final = 0.25
 _COUNTED: Final = ("running", "starting", "restarting", "leaving", "failed")
@@ -90,7 +90,7 @@ def _hub_as_text(survey: Survey, hub_id: str) -> str:
     count = max((report.children for report in reports.values()), default=0)
     rows = [(node, *_counts(one), _state(one)) for node, one in survey.hubs[hub_id].items()]
     headings = ("node", "running", "restarting", "failed", "other", "state")
-    title = f"hub {hub_id}: {count} {'child' if count == 1 else 'children'}"
+    title = f"hub {hub_id}: {counted(count)}"
     return "\n".join([title, aligned(headings, rows)]) if rows else title
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from processhub import Report
+from processhub.cli.tables import counted
 
 
 @dataclass(frozen=True)
@@ -96,4 +97,4 @@ def _down(hub_id: str, reports: dict[str, Report]) -> Iterator[Problem]:
 def _named(count: int, ids: Sequence[str]) -> str:
     """ "2 children ('a', 'b')"; the ids may be only the first ones."""
     more = ", ..." if count > len(ids) else ""
-    return f"{count} {'child' if count == 1 else 'children'} ({', '.join(map(repr, ids))}{more})"
+    return f"{counted(count)} ({', '.join(map(repr, ids))}{more})"

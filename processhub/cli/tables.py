@@ -25,3 +25,8 @@ def first_of(items: Sequence[Any], most: int) -> tuple[Sequence[Any], str]:
     """The first items, and a line that says how many more there are, "" if there are none."""
     left = len(items) - most
     return items[:most], f"... and {left} more" if left > 0 else ""
+
+
+def counted(children: int) -> str:
+    """ "1 child", "2 children"."""
+    return f"{children} {'child' if children == 1 else 'children'}"

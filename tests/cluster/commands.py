@@ -53,7 +53,7 @@ class Command:
         self.errors = ""
         self._arguments = arguments
         # PYTHONPATH for us; the application's module is found because it lies in the current folder.
-        extra = {"PROCESSHUB_COOKIE": cookie, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "", **(environment or {})}
+        extra = {"PROCESSHUB_COOKIE": cookie, "PYTHONPATH": str(ROOT), **(environment or {})}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "processhub", *arguments],
             stdin=subprocess.DEVNULL,

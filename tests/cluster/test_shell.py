@@ -52,7 +52,7 @@ def is_ipython(prompt: Prompt) -> bool:
 
 
 def test_the_banner_says_what_is_there(fleet: Fleet, prompt: Prompt) -> None:
-    assert f"Observing hub 'shop': 3 children run on {fleet[0].name}, {fleet[1].name}." in prompt.output
+    assert f"Observing hub 'shop': 3 children, on {fleet[0].name}, {fleet[1].name}." in prompt.output
     assert "process_list()" in prompt.output
 
 
