@@ -1,7 +1,7 @@
 """Pages in Markdown: their examples, which must print what stands there, and their links, which must lead somewhere.
 
-A `python` block is run. What it prints is the plain block that follows it; nothing, if none follows. A block that begins
-with `>>>` is a session, checked by doctest. Indented blocks, and those of other languages, are not run.
+A `python` block is run. What it prints is the plain block that follows it; nothing, if none follows. A block that
+begins with `>>>` is a session, checked by doctest. Indented blocks, and those of other languages, are not run.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ def _summary(hub_id: str) -> tuple[Any, ...]:
     if not ProcessHub.is_alive(hub_id):
         return "-", "-", "not observed"
     state = "locked" if ProcessHub.is_locked(hub_id) else "settled"
-    return len(ProcessHub.nodes(hub_id)), len(ProcessHub.process_list(hub_id)), state
+    return len(ProcessHub.nodes(hub_id, True)), len(ProcessHub.process_list(hub_id)), state
 
 
 class NodeTable(list[str]):
@@ -113,7 +113,7 @@ class Views:
         """The nodes of a hub; without one, all that are connected."""
         if hub_id is None:
             return NodeTable(Node.list(), self._hub_ids)
-        return NodeTable(ProcessHub.nodes(hub_id), [hub_id])
+        return NodeTable(ProcessHub.nodes(hub_id, True), [hub_id])
 
     def process_list(self, hub_id: str | None = None, scope: Any = "global") -> ProcessTable:
         """`ProcessHub.process_list`, shown as a table."""
