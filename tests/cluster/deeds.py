@@ -81,6 +81,10 @@ def await_peer(name: str, timeout: float = 10.0) -> None:
         process.sleep(0.01)  # real time, as above
 
 
+def refusals() -> dict[str, str]:
+    return Node.refusals()
+
+
 def connect(name: str) -> bool:
     return Node.connect(name)
 
