@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.cluster.commands import Commands, commands_in
-from tests.cluster.harness import free_ports
+from tests.cluster.harness import ROOT, free_ports
 from tests.pages import DOCS
 
 PAGE: Final = (DOCS / "command-line.md").read_text(encoding="utf-8")
@@ -48,7 +48,7 @@ def printed_by(commands: Commands, command: str, shown: str) -> str:
 def session(commands: Commands, arguments: list[str], typed: list[str]) -> str:
     """What a shell prints, with what was typed. A pipe is not echoed: each line says itself that its turn has come."""
     text = "".join(f"print({'>>> ' + line!r})\n{line}\n" for line in typed)
-    environment = {**os.environ, "PROCESSHUB_COOKIE": commands.cookie}
+    environment = {**os.environ, "PROCESSHUB_COOKIE": commands.cookie, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "processhub", *arguments]
     run = subprocess.run(
         command, input=text, env=environment, cwd=commands.folder, text=True, capture_output=True, timeout=30
