@@ -296,7 +296,8 @@ class ProcessHub(HubConfig):
 
     @staticmethod
     def hub_ids(node: str | None = None) -> list[str]:
-        """The hubs that run on a connected node (by default this one), sorted; observers do not count.
+        """The hubs that run on a connected node (by default this one), sorted. Observers do not count, nor hubs
+        that wait for `promote_to_node`: no other node sees them.
 
         Raises NoConnection, CallTimeout after 5 s.
         """

@@ -77,5 +77,5 @@ def _info(runtime: Runtime) -> tuple[str, list[str], dict[str, str]]:
 
 
 def services_of(runtime: Runtime) -> dict[str, Any]:
-    """What runs here and carries this node's name, so that the node must not take another."""
+    """What runs here and carries the name that the node had when it was started."""
     return {name: one for name, one in runtime.services.items() if getattr(one, "keeps_name", False)}

@@ -111,6 +111,8 @@ class Hub:
     @property
     def kind(self) -> str:
         """What its node calls it, in `Node.info`."""
+        if self.is_private:
+            return "private"
         return "observer" if self.observer else "hub"
 
     @property

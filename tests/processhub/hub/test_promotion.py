@@ -15,6 +15,7 @@ from processhub import (
     ConsistentHashing,
     GenServer,
     HubNotAlive,
+    Node,
     Pid,
     ProcessHub,
     ProcessHubError,
@@ -318,3 +319,11 @@ def test_a_promoted_hub_with_other_options_is_refused_and_keeps_its_children(cap
         cluster.advance(20.0)
         assert local_pids(node) == before
         assert node.run(ProcessHub.nodes, HUB) == []
+
+
+def test_a_private_hub_is_listed_once_it_is_promoted() -> None:
+    with lone_and_others(0) as (cluster, node):
+        assert cluster[0].run(ProcessHub.hub_ids, node.name) == []
+        assert cluster[0].run(Node.info, node.name).services == {HUB: "private"}
+        promote(cluster, node)
+        assert cluster[0].run(ProcessHub.hub_ids, node.name) == [HUB]
