@@ -1,4 +1,4 @@
-# make demo | test | test-patched | check | bench: each makes .venv first if need be.
+# make demo | test | test-patched | check | docs | bench: each makes .venv first if need be.
 # PYTHON says which interpreter .venv is made with (another one makes it anew); ARGS goes to pytest.
 
 PYTHON ?= python3
@@ -14,13 +14,14 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 CODE := $(foreach dir,ring supervisor processhub tests examples benchmarks,$(if $(shell find $(dir) -name '*.py' 2>/dev/null),$(dir)))
 BENCHMARKS := $(basename $(notdir $(wildcard benchmarks/[a-z]*.py)))
 
-.PHONY: help venv demo test test-patched check lint types house bench format clean
+.PHONY: help venv demo test test-patched check lint types house docs bench format clean
 
 help:
 	@echo "make demo    run examples/wordcount.py"
 	@echo "make test    run the tests            (make test ARGS='tests/ring -x')"
 	@echo "make test-patched    run them in an interpreter that gevent has patched first"
-	@echo "make check   lint, formatting, types and the house rules: what CI runs beside the tests"
+	@echo "make check   lint, formatting, types, the house rules and docs: what CI runs beside the tests"
+	@echo "make docs    build docs/ into build/docs; fails on links that lead nowhere"
 	@echo "make bench   run every benchmark; each prints JSON lines"
 	@echo "make format  let ruff rewrite what 'make check' would complain about"
 	@echo "make venv    only make .venv"
@@ -38,7 +39,7 @@ test: $(STAMP)
 test-patched: $(STAMP)
 	@$(BIN)/python -m tests.patched $(ARGS)
 
-check: lint types house
+check: lint types house docs
 	@echo "check: all is well"
 
 lint: $(STAMP)
@@ -50,6 +51,10 @@ types: $(STAMP)
 
 house: $(STAMP)
 	@$(BIN)/python -m pytest -q tests/test_house.py
+
+# Not --quiet: it does not count the warnings, which must fail the build.
+docs: $(STAMP)
+	@$(BIN)/properdocs build --clean --config-file properdocs.yml
 
 # From the root with -m, so that benchmarks may share a module: `from benchmarks._harness import ...`.
 bench: $(STAMP)

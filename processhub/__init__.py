@@ -14,12 +14,15 @@ from processhub.api import ChildInfo, ProcessHub
 from processhub.cluster.discovery import Discovery, DnsSeeds, FileSeeds, StaticSeeds
 from processhub.cluster.messages import NodeDown, NodeUp
 from processhub.cluster.node import Node, NodeError
+from processhub.cluster.node_server import NodeInfo
+from processhub.cluster.security import CookieError
 from processhub.cluster.transport import ListenError
 from processhub.hub.errors import (
     AlreadyStarted,
     ChildMappingMismatch,
     ChildReplicationMismatch,
     ConfigMismatch,
+    DuplicateHookHandler,
     HubNotAlive,
     InvalidChildMapping,
     InvalidChildSpec,
@@ -29,13 +32,22 @@ from processhub.hub.errors import (
     ProcessHubError,
 )
 from processhub.hub.future import Future
+from processhub.hub.hooks import HOOK_DATA, ChildData, Hook, HookHandler
+from processhub.hub.reporting import Report
 from processhub.hub.results import StartFailure, StartResult, StopFailure, StopResult
+from processhub.hub.roles import RedundancySignal
 from processhub.strategy.distribution.centralized_load_balancer import CentralizedLoadBalancer
 from processhub.strategy.distribution.consistent_hashing import ConsistentHashing
+from processhub.strategy.distribution.guided import Guided
 from processhub.strategy.migration.cold_swap import ColdSwap
 from processhub.strategy.migration.hot_swap import HotSwap
 from processhub.strategy.partition_tolerance.divergence import Divergence
+from processhub.strategy.partition_tolerance.dynamic_quorum import DynamicQuorum
+from processhub.strategy.partition_tolerance.majority_quorum import MajorityQuorum
+from processhub.strategy.partition_tolerance.static_quorum import StaticQuorum
+from processhub.strategy.redundancy.replication import Replication
 from processhub.strategy.redundancy.singularity import Singularity
+from processhub.strategy.synchronization.gossip import Gossip
 from processhub.strategy.synchronization.pub_sub import PubSub
 from ring.hash_ring import HashRing
 from supervisor.agent import Agent, AgentError
@@ -82,6 +94,7 @@ from supervisor.task_supervisor import TaskSupervisor
 from supervisor.tasks import Outcome, Task
 
 __all__ = [
+    "HOOK_DATA",
     "Agent",
     "AgentError",
     "AlreadyRegistered",
@@ -90,6 +103,7 @@ __all__ = [
     "CancelTimeout",
     "Cast",
     "CentralizedLoadBalancer",
+    "ChildData",
     "ChildEntry",
     "ChildError",
     "ChildInfo",
@@ -100,11 +114,14 @@ __all__ = [
     "ConfigMismatch",
     "ConsistentHashing",
     "Continue",
+    "CookieError",
     "Crash",
     "Discovery",
     "Divergence",
     "DnsSeeds",
     "Down",
+    "DuplicateHookHandler",
+    "DynamicQuorum",
     "DynamicSupervisor",
     "DynamicSupervisorSpec",
     "EncodeError",
@@ -117,8 +134,12 @@ __all__ = [
     "GenServer",
     "GenStatem",
     "GenericTimeout",
+    "Gossip",
+    "Guided",
     "Handle",
     "HashRing",
+    "Hook",
+    "HookHandler",
     "HotSwap",
     "HubNotAlive",
     "Ignore",
@@ -126,6 +147,7 @@ __all__ = [
     "InvalidChildSpec",
     "Keep",
     "ListenError",
+    "MajorityQuorum",
     "MissingChildMapping",
     "Next",
     "NextEvent",
@@ -136,6 +158,7 @@ __all__ = [
     "Node",
     "NodeDown",
     "NodeError",
+    "NodeInfo",
     "NodeUp",
     "NotImportable",
     "NotRegistered",
@@ -149,11 +172,14 @@ __all__ = [
     "ProcessHubError",
     "PubSub",
     "ReceiveTimeout",
+    "RedundancySignal",
     "Ref",
     "Registry",
     "Repeat",
+    "Replication",
     "Reply",
     "ReplyTo",
+    "Report",
     "Request",
     "Shutdown",
     "Singularity",
@@ -161,6 +187,7 @@ __all__ = [
     "StartFailure",
     "StartResult",
     "StateTimeout",
+    "StaticQuorum",
     "StaticSeeds",
     "Stop",
     "StopAndReply",

@@ -108,7 +108,7 @@ class Runtime:
         """The live process behind a local pid, a name, or (name, this node)."""
         if isinstance(target, Pid):
             return self.local(target)
-        if isinstance(target, tuple) and len(target) == 2 and target[1] == self.home.name:
+        if isinstance(target, tuple) and len(target) == 2 and target[1] in (self.home.name, NO_NODE):
             return self.names.get(target[0])
         return self.names.get(target)
 
@@ -120,7 +120,8 @@ class Runtime:
         """Whether a pid or (name, node) belongs to another node, or to another life of this one."""
         if isinstance(target, Pid):
             return not (target.home is self.home or target.home.same_as(self.home))
-        return isinstance(target, tuple) and len(target) == 2 and target[1] != self.home.name
+        # Whatever the name of this node, what was called by its first one goes on being found by that.
+        return isinstance(target, tuple) and len(target) == 2 and target[1] not in (self.home.name, NO_NODE)
 
     def address(self, target: Any) -> tuple[str, Any]:
         """(node, what to name there) of a remote pid or (name, node)."""

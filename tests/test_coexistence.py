@@ -197,6 +197,7 @@ def test_both_sides_work_from_two_folders(tmp_path: Path, wheels: Wheels, ours_f
 def check(environment: Environment) -> None:
     """Run both sides, each alone and then together."""
     assert "ours works" in environment.run("python", "-c", OUR_SIDE)
+    assert "Run nodes" in environment.run("python", "-m", "processhub", "--help")
     assert environment.run("python", "-m", "supervisor.supervisord", "--version").strip()[0].isdigit()
     assert "stopped: one" in environment.supervise()
     assert "supervisord works" in environment.run("python", "-c", SUPERVISORD_SIDE)

@@ -32,8 +32,3 @@ def test_the_quickstart_prints_what_the_readme_shows() -> None:
 def without_serials(text: str) -> str:
     """Pids differ in their last number from version to version."""
     return re.sub(r"\.\d+>", ".N>", text)
-
-
-def test_links_in_the_readme_lead_somewhere() -> None:
-    for target in re.findall(r"\]\(([^)]+)\)", README):
-        assert (ROOT / target).exists(), target

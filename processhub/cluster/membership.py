@@ -16,6 +16,7 @@ the one that did not listen, and the time of its absence counts against nobody (
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from random import Random
 from typing import Final
@@ -139,6 +140,10 @@ class Membership:
         """Every name that is not forgotten, sorted."""
         return sorted(self._known)
 
+    def expected(self) -> list[str]:
+        """The names that were never met and are being tried just now, sorted."""
+        return sorted(n for n, member in self._known.items() if member.status == UNKNOWN and member.is_trying)
+
     def status(self, node: str) -> str:
         """How a node stands; `unknown` for a name that was never heard."""
         member = self._known.get(node)
@@ -148,6 +153,19 @@ class Membership:
         """The latest life of a node that was a member at any time, or None."""
         member = self._known.get(node)
         return member.incarnation if member is not None and member.incarnation else None
+
+    def quiet(self, node: str, now: float) -> float:
+        """Seconds since anything was heard of a member; infinite for one that is none.
+
+        Attentive seconds: while this node did not listen, nobody was quiet.
+        """
+        member = self._known.get(node)
+        if member is None or member.status not in (ALIVE, SUSPECT):
+            return math.inf
+        at = now - self._absence
+        if self._expected is not None and at > self._expected + self.limits.lateness:
+            at = max(self._at, self._expected)
+        return max(0.0, at - member.heard_at)
 
     def next_tick(self, now: float) -> float | None:
         """When `tick` wants to be called, not before `now`; None while there is nothing to wait for."""

@@ -18,7 +18,7 @@ from processhub.cluster.discovery import Discovery, StaticSeeds
 from processhub.cluster.links import Links
 from processhub.cluster.messages import NodeDown, NodeUp
 from processhub.cluster.names import address_of
-from processhub.cluster.node_server import NodeServer, spawn_on
+from processhub.cluster.node_server import NodeInfo, NodeServer, info_of, services_of, spawn_on
 from processhub.cluster.security import load_cookie
 from processhub.cluster.transport import Transport
 from processhub.cluster.wire import Codec
@@ -45,6 +45,7 @@ log = logging.getLogger(__name__)
 
 CONNECT_SECONDS = 5.0
 DISCOVER_SECONDS = 10.0
+ARRIVAL_SECONDS = 1.0  # what those that a new node was told of get to answer in, before it counts as alone
 
 
 class NodeError(SupervisorError):
@@ -74,10 +75,13 @@ class Node:
         self.on_stopped: list[Callable[[], None]] = []  # run once it has left
         self._bind = bind
         self.rng = rng if rng is not None else SystemRandom()
+        self._refusals: dict[str, str] = {}  # who does not accept us, and why
         self._watchers: dict[Pid, Process] = {}
         self._connecting: dict[str, list[Wait]] = {}
         self._timer: Any = None
         self._discover_timer: Any = None
+        self._began_at = 0.0
+        self._has_discovered = False
         self._ending = False
         self._stopped = False
         self.membership = m.Membership(name, rng=self.rng)
@@ -95,6 +99,7 @@ class Node:
         self.codec.forget()
         self.runtime.router = self.links
         self.runtime.node = self
+        self._began_at = self.runtime.clock.now()
         self._carry_out(self.membership.start(self.runtime.clock.now()))
         NodeServer.start(name=NodeServer.NAME)
         self._discover()
@@ -145,6 +150,7 @@ class Node:
 
     def link_up(self, node: str, incarnation: int) -> None:
         """The link to `node` is up."""
+        self._refusals.pop(node, None)
         self._carry_out(self.membership.session_up(node, incarnation, self.runtime.clock.now()))
         self._answer_connecting([node], True)
 
@@ -162,6 +168,7 @@ class Node:
     def refused(self, node: str, why: str) -> None:
         """`node` does not accept us."""
         log.error("node %s refused the connection of %s: %s", node, self.name, why)
+        self._refusals[node] = why
         self._answer_connecting([node], False)
 
     def said_bye(self, node: str) -> None:
@@ -191,6 +198,20 @@ class Node:
     def peers(self) -> list[str]:
         """The other members, sorted."""
         return self.membership.members()
+
+    def quiet_for(self, node: str) -> float:
+        """Seconds since anything was heard of a member, not counting those in which this node did not listen."""
+        return self.membership.quiet(node, self.runtime.clock.now())
+
+    @property
+    def is_arriving(self) -> bool:
+        """Whether it has just begun, and some that it was told of may be about to answer. False after a second at most.
+
+        Who begins work of his own before is likely to do what others do already.
+        """
+        if self._stopped or self.runtime.clock.now() - self._began_at >= ARRIVAL_SECONDS:
+            return False
+        return not self._has_discovered or bool(self.membership.expected())
 
     def _carry_out(self, actions: Sequence[m.Action]) -> None:
         for action in actions:
@@ -258,6 +279,8 @@ class Node:
         except Exception:
             log.exception("node %s: discovery failed, it is asked again in %s s", self.name, DISCOVER_SECONDS)
             return
+        finally:
+            self._has_discovered = True
         if not self._stopped:
             self.learned([name for name in names if name != self.name])
 
@@ -339,11 +362,6 @@ class Node:
         runtime.check_thread()
         if runtime.node is not None:
             raise NodeError(f"node {runtime.node.name} runs here already; call Node.stop() first")
-        named = sorted(key for key, one in runtime.services.items() if getattr(one, "keeps_name", False))
-        if named:
-            raise NodeError(
-                f"{', '.join(named)} runs here under the name {NO_NODE}: call Node.start before starting it"
-            )
         address_of(name)
         for seed in seeds:
             address_of(seed)
@@ -355,6 +373,9 @@ class Node:
         except BaseException:
             transport.close()
             raise
+        named = sorted(services_of(runtime))
+        if named:
+            log.warning("%s: started before the node, so no other node sees it until it is promoted", ", ".join(named))
         prompt.hook()
         watchdog.start(runtime)
         return node
@@ -390,6 +411,20 @@ class Node:
         Raises NodeError without `Node.start`, ValueError for a bad name.
         """
         return _this_node("connect").connect_to(name)
+
+    @staticmethod
+    def refusals() -> dict[str, str]:
+        """The nodes that did not accept this one when it last tried, and why: {name: reason}. Empty without a node."""
+        node = current_runtime().node
+        return dict(node._refusals) if node is not None else {}
+
+    @staticmethod
+    def info(name: str | None = None) -> NodeInfo:
+        """What a connected node (by default this one) says of itself: its connections and services.
+
+        Raises NoConnection, CallTimeout after 5 s.
+        """
+        return info_of(name)
 
     @staticmethod
     def disconnect(name: str) -> None:

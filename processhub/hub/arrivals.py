@@ -290,14 +290,14 @@ class Arrivals:
             if arrival.step != READY:
                 self._drop(arrival)
 
-    def drop_all(self) -> None:
-        """This node is about to leave."""
+    def drop_all(self, why: str) -> None:
+        """This node takes no children any more."""
         for arrival in list(self._all.values()):
-            self._refuse(arrival, "the node leaves")
+            self._refuse(arrival, why)
 
     def look_again(self, ask: bool) -> None:
         """Go on without nodes that are no members any more; `ask` about those that wait for a decision."""
-        members, now = self._hub.members, self._hub.runtime.clock.now()
+        members, now = self._hub.not_given_up(), self._hub.runtime.clock.now()
         for arrival in list(self._all.values()):
             if arrival.node not in members:
                 if arrival.step == READY:

@@ -90,6 +90,8 @@ class HubConfig:
         check_count(owner, "dsup_max_restarts", self.dsup_max_restarts, at_least=0)
         check_seconds(owner, "dsup_shutdown_timeout", self.dsup_shutdown_timeout, positive=False)
         object.__setattr__(self, "child_specs", tuple(normalise(self.child_specs)))
+        unmapped = self.child_specs if self.distribution_strategy.binds else ()
+        check(not unmapped, owner, "child_specs", "empty where every start needs a child_mapping", unmapped)
         object.__setattr__(self, "hooks", _hooks(owner, self.hooks))
 
     def digest(self) -> Digest:

@@ -9,44 +9,56 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any, Final
 
 from processhub.cluster.messages import NodeDown, NodeUp
 from processhub.hub.exchange import Exchange
 from processhub.hub.handover_messages import Draining
+from processhub.hub.hooks import Hook
 from processhub.hub.hub import LOCKED, Hub
 from processhub.hub.members import Members
 from processhub.hub.messages import (
     CONFIG,
     DRAIN,
+    REPORT,
     STATUS,
     SYNC,
     Accept,
     BatchMessage,
+    CatchUp,
+    HubAbsent,
     HubHello,
     HubLeave,
     HubRefused,
     Offer,
+    QuorumNews,
     Stay,
     StayRefused,
     VectorMessage,
 )
 from processhub.hub.moves import Moves
 from processhub.hub.observing import config_to_wire
+from processhub.hub.quorum import Quorum
+from processhub.hub.redistribution import announced
+from processhub.hub.reporting import begin_report
 from processhub.hub.touched import Touched
+from processhub.hub.worker_queue import STATIC_CHILDREN
 from processhub.registry import Changes
 from processhub.strategy.distribution.centralized_load_balancer import BALANCER
-from supervisor.gen_server import Continue, From, GenServer
-from supervisor.processes import send_after
+from processhub.strategy.partition_tolerance.majority_quorum import RESET_CLUSTER_SIZE
+from supervisor.gen_server import Continue, From, GenServer, NoReply, Stop
+from supervisor.processes import send_after, trap_exit
+from supervisor.reasons import NORMAL, is_orderly
 from supervisor.runtime import current_process
-from supervisor.signals import Down
+from supervisor.signals import Down, ExitSignal
 
 log = logging.getLogger(__name__)
 
 SLICE: Final = 250  # children that are looked at before other messages get their turn
 TICK_SECONDS: Final = 0.5
 STILL_SECONDS: Final = 2.0  # a tick that comes so late shows that the whole node stood still
+ARRIVAL_SECONDS: Final = 0.02  # between two looks whether the node has met those that it was told of
 RECONCILE: Final = "reconcile"
 
 
@@ -54,28 +66,38 @@ class Coordinator(GenServer):
     """Membership of the hub, exchange of the registry, and the reconciler's loop."""
 
     def init(self, hub: Hub) -> Any:
+        trap_exit(True)  # so that terminate runs
         self.hub = hub
+        hub.hook_calls.open()
         self.me = current_process()
         self.exchange = Exchange(hub)
         self.moves = Moves(hub)
+        self.quorum = Quorum(hub, self.me.pid, self)
         self.members = Members(hub, self.me, self.exchange, self)
         self._touched = Touched()
         self._scans: deque[Iterator[str]] = deque()
         self._scheduled = False
         self._last_tick = hub.runtime.clock.now()
+        self._arriving = False
+        self._redistributing: list[tuple[str, str]] = []  # ("nodeup" or "nodedown", node), until all is looked at
         return Continue("announce")
 
     def handle_continue(self, token: str) -> None:
         hub = self.hub
-        self.members.greet_all()
-        self._after(hub.config.migr_base_timeout, "join_deadline")
         self._after(hub.config.hubs_discover_interval, "discover")
         self._after(TICK_SECONDS, "tick")
         self._after(hub.config.synchronization_strategy.pause(hub.rng), "round")
+        self._announce()
+
+    def _announce(self) -> None:
+        hub = self.hub
+        self.members.greet_all()
+        self._after(hub.config.migr_base_timeout, "join_deadline")
         hub.publish()
         self.members.remove_lost()
         if hub.joined:
             self._look_at_all()
+        self.quorum.check()
         self.check_joined()
 
     def _after(self, seconds: float, message: str) -> None:
@@ -105,23 +127,37 @@ class Coordinator(GenServer):
             self._on_event(argument)
         elif kind == "supervisor":  # it is a new one: what was under way in the former is lost
             self._look_at_all()
+        elif kind == "promoted":  # what was under way was so under the former name
+            self.moves = Moves(self.hub)
+            self._announce()
 
     def handle_call(self, request: Any, from_: From) -> Any:
+        if isinstance(request, CatchUp):
+            self.exchange.on_catch_up(request, from_)
+            return NoReply()
         if request == STATUS:
-            busy = not self.hub.joined or bool(self._touched or self._scans or self.moves.is_waiting())
-            return (self.hub.registry.digest(), busy, sorted(self.hub.members))
+            return (self.hub.registry.digest(), self._is_busy(), sorted(self.hub.members))
+        if request == REPORT:
+            return begin_report(self.hub, self._is_busy(), from_)
         if request == CONFIG:
-            return config_to_wire(self.hub.config)
+            return None if self.hub.is_private else config_to_wire(self.hub.config)
         if request == DRAIN:
             self._drain()
             return True
         if request == SYNC:
             return True  # everything that came before this call has been applied
+        if isinstance(request, tuple) and request[0] == RESET_CLUSTER_SIZE:
+            return self.quorum.reset(request[1])
         raise ValueError(f"the coordinator got {request!r:.200}")
 
-    def handle_info(self, message: Any) -> None:
+    def _is_busy(self) -> bool:
+        return not self.hub.joined or bool(self._touched or self._scans or self.moves.is_waiting())
+
+    def handle_info(self, message: Any) -> Any:
         if isinstance(message, Down):
             self.members.on_down(message)
+        elif isinstance(message, ExitSignal):
+            return Stop(message.reason) if message.reason != NORMAL else None
         elif isinstance(message, tuple):
             kind, node = message
             if kind == "greet":
@@ -130,6 +166,12 @@ class Coordinator(GenServer):
                 self.members.gone_for_good(node)
         else:
             _TIMERS[message](self)
+        return None
+
+    def terminate(self, reason: Any) -> None:
+        """Let handlers of hooks know, if this is the end of the hub and not a crash of this part."""
+        if is_orderly(reason):
+            self.hub.hook_calls.shut_down(reason)
 
     # -- members -----------------------------------------------------------------------------------------------------
 
@@ -143,6 +185,9 @@ class Coordinator(GenServer):
         self.members.on_hello(hello)
         if self.moves.waiting and not self.hub.is_in_the_dark:
             self._touch(list(self.moves.waiting))
+
+    def _on_absent(self, absent: HubAbsent) -> None:
+        self.members.on_absent(absent)
 
     def _on_refused(self, refused: HubRefused) -> None:
         self.members.on_refused(refused)
@@ -161,11 +206,23 @@ class Coordinator(GenServer):
         hub = self.hub
         if message.node in hub.members and message.node not in hub.draining:
             hub.draining.add(message.node)
-            self.members_changed()
+            self._redistribute("down", message.node)
 
-    def members_changed(self) -> None:
+    def members_changed(self, change: str, node: str) -> None:
+        """Other nodes are there. `change`: "up" or "down", for `node`."""
+        self.quorum.members_changed()
+        self._redistribute(change, node)
+
+    def members_released(self, nodes: Collection[str]) -> None:
+        """Lost members own nothing any more."""
+        for node in nodes:
+            self._redistribute("down", node)
+
+    def _redistribute(self, change: str, node: str) -> None:
         """Owners change: look at the children that this concerns."""
         hub = self.hub
+        self._redistributing.append((f"node{change}", node))
+        hub.fire(Hook.PRE_NODES_REDISTRIBUTION, self._redistributing[-1])
         copies = hub.copies
         old, new = hub.place()
         if hub.balances:
@@ -173,16 +230,43 @@ class Coordinator(GenServer):
         affected = None
         if copies == hub.copies:
             affected = hub.config.distribution_strategy.affected(old, new, copies, hub.index)
-        self._scans.append(affected if affected is not None else iter(list(hub.registry.children)))
+        if affected is None:
+            affected = iter(list(hub.registry.children))
+        if Hook.PRE_CHILDREN_REDISTRIBUTION in hub.hooks:
+            affected = announced(hub, affected, old, copies, (change, node))
+        self._scans.append(affected)
+        self._touched.update(self.moves.waiting)
         if hub.moving:
             hub.tell("distributed_supervisor", ("handover", "members"))
-        self._lock(LOCKED)
+        hub.level = LOCKED
         self._reconcile_soon()
 
-    def _lock(self, level: int) -> None:
-        if self.hub.level != level:
-            self.hub.level = level
-            self.hub.tell("event_queue", ("level", level))
+    # -- quorum ------------------------------------------------------------------------------------------------------
+
+    def quorum_lost(self) -> None:
+        """Locked until it is back."""
+        self.hub.level = LOCKED
+
+    def quorum_regained(self) -> None:
+        """The lock is an ordinary one again, and all children are looked at."""
+        self.hub.tell("event_queue", ("changed", LOCKED))
+        self.hub.tell("worker_queue", STATIC_CHILDREN)
+        self._look_at_all()
+
+    def tables_caught_up(self) -> None:
+        """Children that nobody seemed to hold may be started now."""
+        self._touch(list(self.moves.waiting))
+
+    def is_behind(self) -> bool:
+        """Whether members have written what has not arrived here."""
+        return self.exchange.is_behind()
+
+    def ask_members(self, nodes: Collection[str]) -> None:
+        """Greet these members anew."""
+        self.members.ask(nodes)
+
+    def _on_quorum_news(self, news: QuorumNews) -> None:
+        self.quorum.on_news(news)
 
     # -- joining -----------------------------------------------------------------------------------------------------
 
@@ -191,9 +275,22 @@ class Coordinator(GenServer):
         hub = self.hub
         if hub.joined or self.members.awaited or hub.registry.unknown(hub.others()) or self.exchange.is_behind():
             return
-        self._join()
+        if hub.is_arriving:
+            if not self._arriving:
+                self._arriving = True
+                self._after(ARRIVAL_SECONDS, "arrival")
+        elif self.quorum.is_complete():
+            self._join()
+
+    def _on_arrival(self) -> None:
+        """Its node may have met others meanwhile: greet them before it is decided that there are none."""
+        self._arriving = False
+        self.members.greet_all()
+        self.check_joined()
 
     def _join(self) -> None:
+        self.hub.joined = True
+        self.quorum.check()  # before anybody who waits for it may start something
         self.hub.has_joined()
         self._look_at_all()
 
@@ -225,9 +322,14 @@ class Coordinator(GenServer):
             self.check_joined()
         elif changes.tables:
             self._touch(list(self.moves.waiting))
+        if self.hub.partitioned:
+            self.quorum.check()
 
     def _on_vector(self, message: VectorMessage) -> None:
         self.changed(self.exchange.on_vector(message))
+        again = self.exchange.compare_again_in()
+        if again is not None:
+            self._after(again, "compare")
 
     def _settle(self) -> None:
         self.changed(self.hub.registry.settle())
@@ -251,12 +353,17 @@ class Coordinator(GenServer):
             self._touched.clear()
             self._scans.clear()
         else:
-            self.moves.look_at(self._take(SLICE))
+            taken = self._take(SLICE)
+            self.moves.look_at(taken)
             self.moves.carry_out()
+            hub.roles.look_at(taken)
         if self._touched or self._scans:
             self._reconcile_soon()
         else:
-            self._lock(0)
+            hub.level = 0
+            redistributed, self._redistributing = self._redistributing, []
+            for change in redistributed:
+                hub.fire(Hook.POST_NODES_REDISTRIBUTION, change)
 
     def _take(self, count: int) -> list[str]:
         taken: list[str] = []
@@ -279,7 +386,9 @@ class Coordinator(GenServer):
         last, self._last_tick = self._last_tick, now
         if now - last > STILL_SECONDS:
             self.moves.stood_still()
+        self.quorum.tick()
         self._touch(self.moves.due())
+        self.exchange.ask_again()
 
     def _discover(self) -> None:
         self._after(self.hub.config.hubs_discover_interval, "discover")
@@ -292,6 +401,9 @@ class Coordinator(GenServer):
         self.exchange.round()
         if not self._scans and hub.joined:
             self._look_at_all()
+
+    def _compare(self) -> None:
+        self.exchange.compare_again()
 
     def _on_offer(self, offer: Offer) -> None:
         self.moves.on_offer(offer)
@@ -308,6 +420,7 @@ class Coordinator(GenServer):
 
 _CASTS: Final[dict[type, Any]] = {
     HubHello: Coordinator._on_hello,
+    HubAbsent: Coordinator._on_absent,
     HubRefused: Coordinator._on_refused,
     HubLeave: Coordinator._on_leave,
     VectorMessage: Coordinator._on_vector,
@@ -316,11 +429,15 @@ _CASTS: Final[dict[type, Any]] = {
     Stay: Coordinator._on_stay,
     StayRefused: Coordinator._on_stay_refused,
     Draining: Coordinator._on_draining,
+    QuorumNews: Coordinator._on_quorum_news,
 }
 _TIMERS: Final[dict[str, Any]] = {
     "join_deadline": Coordinator._join_deadline,
     "discover": Coordinator._discover,
     "tick": Coordinator._tick,
+    "arrival": Coordinator._on_arrival,
     "round": Coordinator._round,
     "settle": Coordinator._settle,
+    "quorum": lambda coordinator: coordinator.quorum.check(),
+    "compare": Coordinator._compare,
 }

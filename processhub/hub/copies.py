@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
+from processhub.hub.start_hooks import Outcome
 from processhub.hub.start_queue import Job
 from processhub.registry import SpecRecord
 from processhub.strategy.distribution.base import Placement
@@ -36,6 +37,11 @@ class Child:
         self.since = 0.0
         self.stopping: list[Stopping] | None = None
 
+    def entry(self) -> tuple[str, Pid | None, str, list[str]]:
+        """The fields of its `ChildEntry`."""
+        template = self.record.template
+        return (self.child_id, self.pid, template.type, [template.module])
+
 
 OnEnd = Callable[["Starting", str, Pid | None, Any], None]
 
@@ -51,6 +57,7 @@ class Starting:
         self.failed: dict[str, Any] = {}
         self.jobs: dict[str, Job] = {}
         self.written: dict[str, tuple[Any, Any]] = {}  # metadata and placement, for the registry
+        self.outcomes: list[Outcome] = []  # for hooks
         self.timer: Any = None
         self._on_end = on_end
 
@@ -60,9 +67,14 @@ class Starting:
 
 
 class Stopping:
-    """One request to stop children that is being worked off. `from_` is None when nobody wants an answer."""
+    """One request to stop children that is being worked off.
 
-    def __init__(self, from_: From | None) -> None:
+    from_: who wants an answer; None for nobody.
+    to: the node that takes the children over; None if no node does.
+    """
+
+    def __init__(self, from_: From | None, to: str | None) -> None:
         self.from_ = from_
+        self.to = to
         self.left = 0
         self.stopped: list[str] = []

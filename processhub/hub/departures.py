@@ -44,8 +44,8 @@ class Owner(Protocol):
 
     children: dict[str, Child]
 
-    def stop_here(self, child_ids: list[str]) -> None:
-        """Stop copies: they move cold."""
+    def stop_here(self, child_ids: list[str], to: str) -> None:
+        """Stop copies: they move to `to`, cold."""
 
     def give_up(self, child: Child) -> None:
         """It is no copy of this node any more."""
@@ -125,7 +125,7 @@ class Departures:
             self._out.send(to, Begin(hub.node, batch, leaving, self._strategy.handover))
             send_after(self._me.pid, ("handover", batch), self._strategy.child_migration_timeout)
         if cold:
-            self._owner.stop_here(cold)
+            self._owner.stop_here(cold, to)
 
     def _at(self, child_id: str, batch: Ref, step: int) -> Departure | None:
         found = self._all.get(child_id)
@@ -193,7 +193,7 @@ class Departures:
         child, process = departure.child, departure.process
         assert departure.new_pid is not None
         self._owner.give_up(child)
-        self._hub.registry.set_row(child.child_id, process.pid, LEAVING, child.epoch, departure.new_pid)
+        self._hub.set_row(child.child_id, process.pid, LEAVING, child.epoch, departure.new_pid)
         departure.step = COMMITTED
         departure.entries, departure.callers = handover.depart(process, departure.new_pid)
         kept = self._packed(departure) if departure.entries else None
@@ -242,7 +242,7 @@ class Departures:
             departure = self._at(child_id, message.batch, COMMITTED)
             if departure is not None:
                 self._end(departure)
-                self._hub.registry.drop_row(child_id)
+                self._hub.drop_row(child_id)
                 found.append(departure)
         if found:
             self._hub.written(departure.child.child_id for departure in found)
@@ -319,7 +319,7 @@ class Departures:
 
     def look_again(self, repeat: bool) -> None:
         """Give up nodes that are no members any more; `repeat` what was not confirmed."""
-        members = self._hub.members
+        members = self._hub.not_given_up()
         for departure in list(self._all.values()):
             if departure.to not in members:
                 if departure.step == COMMITTED:

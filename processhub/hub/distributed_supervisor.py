@@ -11,18 +11,29 @@ from collections import deque
 from functools import partial
 from typing import Any, Final
 
+from processhub.hub.altering import altering, keep_altered
 from processhub.hub.backoff import Backoff
 from processhub.hub.collector import Paused
 from processhub.hub.copies import BROKEN, RUNNING_, STARTING_, STOPPING, Child, Starting, Stopping
 from processhub.hub.departures import Departure
+from processhub.hub.further_copies import answer
 from processhub.hub.handover import Handover
 from processhub.hub.handover_messages import StateChunk
 from processhub.hub.hub import Hub
-from processhub.hub.messages import LEAVE, StartChildren, StartReply, StopChildren
+from processhub.hub.messages import (
+    IS_LEAVING,
+    LEAVE,
+    WHICH_CHILDREN,
+    AwaitCopies,
+    StartChildren,
+    StartReply,
+    StopChildren,
+)
 from processhub.hub.reconciler import next_epoch
 from processhub.hub.revival import revived
-from processhub.hub.start_queue import TIMEOUT, Job, StartQueue
-from processhub.registry import FAILED, RESTARTING, RUNNING, SpecRecord
+from processhub.hub.start_hooks import Outcome, note, tell_after, tell_before
+from processhub.hub.start_queue import TIMEOUT, Done, Job, StartQueue
+from processhub.registry import FAILED, RESTARTING, RUNNING, STARTING, SpecRecord
 from supervisor.errors import CallTimeout
 from supervisor.gen_server import From, GenServer, NoReply
 from supervisor.pids import Pid
@@ -51,11 +62,14 @@ class DistributedSupervisor(GenServer):
         self.starts = StartQueue(self.me, hub.specs)
         self.handover = Handover(hub, self.me, self)
         self._came_up: list[str] = []  # started for the reconciler, and not made known yet
+        self._outcomes: list[Outcome] = []  # of the same starts, for hooks
         self._write_timer: Any = None
+        hub.failures.clear()
+        hub.roles.forget_all()
         # A former distributed supervisor took its children with it.
         gone = list(hub.registry.own_table)
         for child_id in gone:
-            hub.registry.drop_row(child_id)
+            hub.drop_row(child_id)
         if gone:
             hub.publish()
         hub.tell("coordinator", ("supervisor", None))
@@ -70,12 +84,15 @@ class DistributedSupervisor(GenServer):
             return NoReply()
         if isinstance(request, StateChunk):
             return self.handover.arrivals.on_chunk(request)
+        if isinstance(request, AwaitCopies):
+            self.hub.runtime.spawn(answer, (self.hub, request, from_), {})
+            return NoReply()
         if request == LEAVE:
-            self.handover.arrivals.drop_all()
+            self.handover.arrivals.drop_all("the node leaves")
             self._stop(list(self.children), from_)
             return NoReply()
-        if request == "which_children":
-            return [(child.child_id, child.pid) for child in self.children.values()]
+        if request == WHICH_CHILDREN:
+            return [child.entry() for child in self.children.values()]
         raise ValueError(f"the distributed supervisor got {request!r:.200}")
 
     def handle_cast(self, request: Any) -> None:
@@ -91,6 +108,10 @@ class DistributedSupervisor(GenServer):
             self.handover.on_timer(argument)
         elif kind == "stop":
             self._stop(argument, None)
+        elif kind == "halt":
+            self._halt(argument)
+        elif kind == "hand_over":
+            self._stop(argument[1], None, argument[0])
 
     def handle_info(self, message: Any) -> None:
         if isinstance(message, ExitSignal):
@@ -138,6 +159,7 @@ class DistributedSupervisor(GenServer):
         with Paused():
             jobs = self._take_in(request, starting)
         if jobs:
+            tell_before(hub, ((job.child_id, job.record, *starting.written[job.child_id]) for job in jobs))
             starting.timer = send_after(self.me.pid, ("deadline", starting), request.timeout)
         for job in jobs:
             self.starts.put(job)
@@ -156,7 +178,7 @@ class DistributedSupervisor(GenServer):
             self.children[child_id] = child
             starting.written[child_id] = (metadata, placement)
             job = Job(child_id, record, starting.ended)
-            starting.jobs[child_id] = child.job = job
+            starting.jobs[child_id] = child.job = altering(hub, job, metadata, placement)
             jobs.append(job)
         return jobs
 
@@ -166,7 +188,7 @@ class DistributedSupervisor(GenServer):
             GenServer.reply(from_, GenServer.call(self.me.pid, request, None))
         else:
             failed = {row[0]: TIMEOUT for row in request.rows}
-            GenServer.reply(from_, StartReply({}, failed, []))
+            GenServer.reply(from_, StartReply({}, failed, [], []))
 
     def _may_start(self, starting: Starting, child_id: str, placement: Any) -> bool:
         """This node arbitrates the starts of the children that it owns first."""
@@ -174,7 +196,7 @@ class DistributedSupervisor(GenServer):
         if hub.partitioned:
             starting.failed[child_id] = "partitioned"
         elif hub.leaving:
-            starting.failed[child_id] = "leaving"
+            starting.failed[child_id] = IS_LEAVING
         elif child_id in self.children or child_id in hub.registry.children:
             starting.failed[child_id] = "already_started"
         elif hub.node not in hub.placement.owners(child_id, placement, hub.copies):
@@ -187,10 +209,13 @@ class DistributedSupervisor(GenServer):
         """A start of a request has ended, well or not."""
         del starting.jobs[child_id]
         child = self.children[child_id]
-        child.job = None
+        job, child.job = child.job, None
         metadata, placement = starting.written.pop(child_id)
+        if job is not None:
+            child.record = job.record
+            metadata = metadata if job.metadata is None else job.metadata
         if child.stopping is not None:
-            starting.failed[child_id] = "stopped"
+            starting.failed[child_id] = "partitioned" if self.hub.partitioned else "stopped"
             self._stopped_while_starting(child, pid)
         elif pid is None:
             starting.failed[child_id] = reason
@@ -205,6 +230,14 @@ class DistributedSupervisor(GenServer):
                 self._write_soon()
             if starting.placement is not self.hub.placement:
                 self._tell_coordinator(child_id)  # the owners may have changed meanwhile
+        note(
+            self.hub,
+            starting.outcomes,
+            child_id,
+            starting.started.get(child_id),
+            starting.failed.get(child_id),
+            placement,
+        )
         self._finish_if_done(starting)
 
     def _finish_if_done(self, starting: Starting) -> None:
@@ -213,35 +246,62 @@ class DistributedSupervisor(GenServer):
         if starting.timer is not None:
             starting.timer.cancel()
         self.hub.publish()  # before the reply, on the same links: who gets the reply has the batch already
-        GenServer.reply(starting.from_, StartReply(starting.started, starting.failed, starting.foreign))
+        tell_after(self.hub, starting.outcomes)
+        vector = self.hub.registry.vector().to_wire() if self.hub.copies > 1 else None
+        members = sorted(self.hub.members)
+        reply = StartReply(starting.started, starting.failed, starting.foreign, members, vector)
+        GenServer.reply(starting.from_, reply)
 
     # -- starting what is desired ------------------------------------------------------------------------------------
 
     def _start_desired(self, reason: str, child_ids: list[str]) -> None:
         """The reconciler wants these to run here. reason: what their `start_reason` says."""
-        registry = self.hub.registry
+        hub, registry = self.hub, self.hub.registry
+        starting = []
         for child_id in child_ids:
             desired = registry.children.get(child_id)
-            if desired is None or not self.hub.takes_part or child_id in self.hub.moving:
+            if desired is None or not hub.takes_part or child_id in hub.moving:
                 continue
             child = self.children.get(child_id)
             if child is None:
+                if hub.standing.is_careful and hub.node not in hub.owners(child_id):
+                    continue  # its owner has come back since this was decided, and may have seen no copy here
                 epoch = next_epoch(registry.rows(child_id))
                 child = self.children[child_id] = Child(child_id, desired.spec, epoch)
-                self._queue_start(child, reason)
+                if hub.standing.is_careful:
+                    hub.set_row(child_id, None, STARTING, epoch)  # who comes back must not start it too
+                self._queue_start(child, self._started_desired, reason)
             elif child.state == BROKEN and child.record != desired.spec:
                 child.failures = 0
-                self._queue_start(child)
+                self._queue_start(child, self._started_desired)
+            else:
+                continue
+            starting.append((child_id, *desired[:3]))
+        tell_before(hub, starting)
+        if hub.standing.is_careful:
+            hub.publish()
 
-    def _queue_start(self, child: Child, reason: str = RESTART) -> None:
+    def _queue_start(self, child: Child, done: Done, reason: str = RESTART) -> None:
         child.state = STARTING_
-        child.job = Job(child.child_id, child.record, self._restarted, reason)
-        self.starts.put(child.job)
+        job = Job(child.child_id, child.record, done, reason)
+        desired = self.hub.registry.children.get(child.child_id)
+        child.job = altering(self.hub, job, desired.metadata, desired.placement) if desired is not None else job
+        self.starts.put(job)
+
+    def _started_desired(self, child_id: str, pid: Pid | None, reason: Any) -> None:
+        desired = self.hub.registry.children.get(child_id)
+        stops = self.children[child_id].stopping is not None
+        if desired is not None:
+            outcome = (None, "stopped") if stops else (pid, reason)
+            note(self.hub, self._outcomes, child_id, outcome[0], outcome[1], desired.placement)
+        self._restarted(child_id, pid, reason)
 
     def _restarted(self, child_id: str, pid: Pid | None, reason: Any) -> None:
         """A start that nobody asked for by name has ended."""
         child = self.children[child_id]
-        child.job = None
+        job, child.job = child.job, None
+        if job is not None and pid is not None:
+            child.record = keep_altered(self.hub, job, child.record)
         if child.stopping is not None:
             self._stopped_while_starting(child, pid)
         elif pid is not None:
@@ -249,7 +309,7 @@ class DistributedSupervisor(GenServer):
             self._runs(child, pid)
         else:
             log.warning("hub %s: child %r did not start: %s", self.hub.hub_id, child_id, reason)
-            self._broken(child)
+            self._broken(child, reason)
         self._came_up.append(child_id)
         if not len(self.starts) or len(self._came_up) >= WRITE_EVERY:
             self._write()
@@ -266,7 +326,9 @@ class DistributedSupervisor(GenServer):
             self._write_timer.cancel()
             self._write_timer = None
         came_up, self._came_up = self._came_up, []
+        outcomes, self._outcomes = self._outcomes, []
         self.hub.publish()
+        tell_after(self.hub, outcomes)
         if came_up:
             # Meanwhile they may have got other owners, or be desired no more: nobody saw a copy here to stop or move.
             self.hub.tell("coordinator", ("touched", came_up))
@@ -275,15 +337,21 @@ class DistributedSupervisor(GenServer):
         child.pid = pid
         child.state = RUNNING_
         self.by_pid[pid] = child
-        self.hub.registry.set_row(child.child_id, pid, RUNNING, child.epoch, former)
-        self.hub.written((child.child_id,))
+        hub = self.hub
+        if hub.failures:
+            hub.failures.pop(child.child_id, None)
+        hub.set_row(child.child_id, pid, RUNNING, child.epoch, former)
+        hub.written((child.child_id,))
+        hub.roles.look_at((child.child_id,))
 
-    def _broken(self, child: Child) -> None:
+    def _broken(self, child: Child, reason: Any) -> None:
         """It fails again and again: hold it, show it, try again later. It takes no other child down."""
         child.pid = None
         child.state = BROKEN
         child.failures += 1
-        self.hub.registry.set_row(child.child_id, None, FAILED, child.epoch)
+        self.hub.failures[child.child_id] = reason
+        self.hub.set_row(child.child_id, None, FAILED, child.epoch)
+        self.hub.written((child.child_id,))
         send_after(self.me.pid, ("retry", child), RETRY.pause(child.failures, self.hub.rng))
 
     def _retry(self, child: Child) -> None:
@@ -291,7 +359,7 @@ class DistributedSupervisor(GenServer):
             desired = self.hub.registry.children.get(child.child_id)
             if desired is not None:
                 child.record = desired.spec
-            self._queue_start(child)
+            self._queue_start(child, self._restarted)
 
     # -- ends --------------------------------------------------------------------------------------------------------
 
@@ -307,15 +375,15 @@ class DistributedSupervisor(GenServer):
         restart = hub.specs.decode(child.child_id, child.record).restart
         if restart == "temporary" or (restart == "transient" and is_orderly(reason)):
             self._forget(child)
-            hub.registry.drop_row(child.child_id)
+            hub.drop_row(child.child_id)
             hub.registry.remove(child.child_id, hub.now_ms())
             hub.index.discard(child.child_id)
             hub.written((child.child_id,))
             self._tell_coordinator(child.child_id)
         elif self._within_limit(child):
             log.info("hub %s: child %r ended (%s) and is restarted", hub.hub_id, child.child_id, reason)
-            hub.registry.set_row(child.child_id, None, RESTARTING, child.epoch)
-            self._queue_start(child)
+            hub.set_row(child.child_id, None, RESTARTING, child.epoch)
+            self._queue_start(child, self._restarted)
         else:
             log.error(
                 "hub %s: child %r ended (%s): more than %d restarts in %s s, it is tried again later",
@@ -325,7 +393,7 @@ class DistributedSupervisor(GenServer):
                 hub.config.dsup_max_restarts,
                 hub.config.dsup_max_seconds,
             )
-            self._broken(child)
+            self._broken(child, reason)
         hub.publish()
 
     def _within_limit(self, child: Child) -> bool:
@@ -341,6 +409,8 @@ class DistributedSupervisor(GenServer):
 
     def _forget(self, child: Child) -> None:
         self.children.pop(child.child_id, None)
+        self.hub.failures.pop(child.child_id, None)
+        self.hub.roles.forget(child.child_id)
         if child.pid is not None:
             self.by_pid.pop(child.pid, None)
 
@@ -349,9 +419,9 @@ class DistributedSupervisor(GenServer):
 
     # -- moving (see `processhub.hub.handover`) ----------------------------------------------------------------------
 
-    def stop_here(self, child_ids: list[str]) -> None:
-        """Stop copies; the new owner starts its own when it sees that they are gone."""
-        self._stop(child_ids, None)
+    def stop_here(self, child_ids: list[str], to: str) -> None:
+        """Stop copies; `to`, the new owner, starts its own when it sees that they are gone."""
+        self._stop(child_ids, None, to)
 
     def give_up(self, child: Child) -> None:
         """It is no copy of this node any more."""
@@ -365,15 +435,15 @@ class DistributedSupervisor(GenServer):
     def revive(self, child: Child, departure: Departure) -> None:
         """The node to which it had moved is lost: start it here, from what it was."""
         hub = self.hub
-        if child.child_id not in hub.registry.children or hub.leaving or child.child_id in self.children:
-            hub.registry.drop_row(child.child_id)
+        if child.child_id not in hub.registry.children or not hub.takes_part or child.child_id in self.children:
+            hub.drop_row(child.child_id)
             hub.publish()
             return
         child.pid = None
         child.state = STARTING_
         child.epoch = next_epoch(hub.registry.rows(child.child_id))
         self.children[child.child_id] = child
-        hub.registry.set_row(child.child_id, None, RESTARTING, child.epoch)
+        hub.set_row(child.child_id, None, RESTARTING, child.epoch)
         done = partial(revived, hub, departure, self._restarted)
         child.job = Job(child.child_id, child.record, done, FAILOVER, gated=True)
         self.starts.put(child.job)
@@ -381,9 +451,12 @@ class DistributedSupervisor(GenServer):
 
     # -- stopping ----------------------------------------------------------------------------------------------------
 
-    def _stop(self, child_ids: list[str], from_: From | None) -> None:
-        """Stop copies: an exit signal `shutdown`, and `kill` for those that are still there when their time is over."""
-        stopping = Stopping(from_)
+    def _stop(self, child_ids: list[str], from_: From | None, to: str | None = None) -> None:
+        """Stop copies: an exit signal `shutdown`, and `kill` for those that are still there when their time is over.
+
+        to: the node to which they move.
+        """
+        stopping = Stopping(from_, to)
         stopping.left = 1  # this loop: some end at once, and must not answer for those behind them
         late: dict[float, list[Any]] = {}
         for child_id in child_ids:
@@ -394,10 +467,22 @@ class DistributedSupervisor(GenServer):
             else:
                 stopping.stopped.append(child_id)  # the reconciler was faster, or there never was a copy here
                 if child_id not in self.hub.moving:
-                    self.hub.registry.drop_row(child_id)
+                    self.hub.drop_row(child_id)
         self._kill_late(late)
         stopping.left -= 1
         self._stop_done(stopping)
+
+    def _halt(self, seconds: float) -> None:
+        """Quorum is lost: no copy may live longer than `seconds`, no start goes on, nothing comes in."""
+        self.handover.arrivals.drop_all("it has no quorum")
+        for child in list(self.children.values()):
+            if child.job is not None:
+                child.stopping = child.stopping or []
+                child.job.cancel("partitioned")
+        self._stop(list(self.children), None)
+        left = [(child.child_id, child.pid) for child in self.children.values() if child.pid is not None]
+        if left:
+            send_after(self.me.pid, ("kill", left), seconds)
 
     def _kill_late(self, late: dict[float, list[Any]]) -> None:
         for seconds, ones in late.items():
@@ -444,7 +529,7 @@ class DistributedSupervisor(GenServer):
     def _stopped(self, child: Child) -> None:
         """A copy that was to stop is gone."""
         self._forget(child)
-        self.hub.registry.drop_row(child.child_id)
+        self.hub.drop_row(child.child_id)
         self.hub.written((child.child_id,))
         for stopping in child.stopping or ():
             stopping.left -= 1
@@ -455,6 +540,8 @@ class DistributedSupervisor(GenServer):
         if stopping.left:
             return
         self.hub.publish()
+        if stopping.to is not None:
+            self.hub.moved_away(stopping.to, stopping.stopped)
         if stopping.from_ is not None:
             GenServer.reply(stopping.from_, stopping.stopped)
             stopping.from_ = None
@@ -473,7 +560,7 @@ class DistributedSupervisor(GenServer):
         for deadline, _, pid in sorted(deadlines):
             self._await_end(pid, deadline)
         for child_id in list(self.hub.registry.own_table):
-            self.hub.registry.drop_row(child_id)
+            self.hub.drop_row(child_id)
         self.hub.publish()
 
     def _await_end(self, pid: Pid, deadline: float) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from processhub.strategy.errors import (
     ChildMappingMismatch,
     ChildReplicationMismatch,
+    HubNotAlive,
     InvalidChildMapping,
     InvalidConfig,
     MissingChildMapping,
@@ -32,20 +33,6 @@ __all__ = [
 ]
 
 _SHOWN = 5
-
-
-class HubNotAlive(ProcessHubError):
-    """No hub of this id runs on this node."""
-
-    def __init__(self, hub_id: str) -> None:
-        super().__init__(hub_id)
-        self.hub_id = hub_id
-
-    def __str__(self) -> str:
-        return (
-            f"hub {self.hub_id!r} does not run on this node; "
-            f"start it first: ProcessHub.start_link(ProcessHub({self.hub_id!r}))"
-        )
 
 
 class NoChildren(ProcessHubError, ValueError):

@@ -24,7 +24,8 @@ log = logging.getLogger(__name__)
 class EventQueue(GenServer):
     """Holds back what must wait.
 
-    Casts: ("event", priority, event) goes to the coordinator when the level allows; ("level", n) sets the level.
+    Casts: ("event", priority, event) goes to the coordinator when the level allows; ("level", n) sets the level;
+    ("changed", n) tells that somebody has set it, ("promoted", node) that the hub's node has a name.
     """
 
     def init(self, hub: Hub) -> None:
@@ -33,19 +34,23 @@ class EventQueue(GenServer):
         self._sequence = 0
         self._recovery: Any = None
         Node.monitor_nodes(True)
+        self._level_changed()
 
     def handle_info(self, message: Any) -> None:
         if isinstance(message, NodeUp | NodeDown):
             self._event(LOCKED, message)
-        elif message == "recover" and self.hub.level >= LOCKED and not self.hub.partitioned:
-            log.error("hub %s was locked for %s s: the lock is lifted", self.hub.hub_id, self._patience)
-            self._set_level(0)
+        elif message == "recover":
+            self._recover()
 
     def handle_cast(self, request: Any) -> None:
         if request[0] == "event":
             self._event(request[1], request[2])
+        elif request[0] == "level":
+            self.hub.level = request[1]
+        elif request[0] == "promoted":
+            Node.monitor_nodes(True)
         else:
-            self._set_level(request[1])
+            self._level_changed()
 
     def handle_call(self, request: Any, from_: From) -> Any:
         return len(self._held)
@@ -61,11 +66,21 @@ class EventQueue(GenServer):
         self._sequence += 1
         heapq.heappush(self._held, (-priority, self._sequence, event))
 
-    def _set_level(self, level: int) -> None:
+    def _recover(self) -> None:
+        """The lock was held for too long. That of a partition is looked at again later: it may have ended meanwhile."""
+        if self.hub.level < LOCKED:
+            return
+        if self.hub.partitioned:
+            self._recovery = send_after(self_pid(), "recover", self._patience)
+            return
+        log.error("hub %s was locked for %s s: the lock is lifted", self.hub.hub_id, self._patience)
+        self.hub.level = 0
+
+    def _level_changed(self) -> None:
+        level = self.hub.level
         if self._recovery is not None:
             self._recovery.cancel()
             self._recovery = None
-        self.hub.level = level
         if level >= LOCKED:
             self._recovery = send_after(self_pid(), "recover", self._patience)
         while self._held and -self._held[0][0] >= level:

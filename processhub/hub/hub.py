@@ -8,18 +8,26 @@ here gives way while it changes something.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Set
 from random import Random
-from typing import Any
+from typing import Any, Final
 
 from processhub.cluster.wire import Codec
 from processhub.hub.config import HubConfig
+from processhub.hub.hook_calls import HookCalls
+from processhub.hub.hooks import Hook, HookTable
+from processhub.hub.lookup import CopyLookup
 from processhub.hub.messages import BatchMessage
+from processhub.hub.roles import Roles
+from processhub.hub.routes import Routes
 from processhub.hub.specs import SpecCodec
-from processhub.registry import LEAVING, Changes, Registry, RowChange
+from processhub.hub.standing import standing_of
+from processhub.registry import LEAVING, Changes, Registry
+from processhub.registry.changes import RowChange
 from processhub.strategy.distribution.base import Placement
-from processhub.strategy.distribution.centralized_load_balancer import CentralizedLoadBalancer
+from processhub.strategy.distribution.centralized_load_balancer import BALANCER, CentralizedLoadBalancer
 from processhub.strategy.distribution.ring_index import RingIndex
+from processhub.strategy.redundancy.singularity import Singularity
 from supervisor.errors import NoProcess
 from supervisor.forwarding import note_moves
 from supervisor.gen_server import GenServer
@@ -31,6 +39,15 @@ from supervisor.waits import Wait
 log = logging.getLogger(__name__)
 
 LOCKED = 10
+_LAST: Final = "processhub.last_incarnation"
+
+
+def next_incarnation(runtime: Runtime) -> int:
+    """A hub incarnation that is higher than that of any earlier registry of this node."""
+    wall = int(runtime.clock.wall() * 1000)
+    incarnation: int = max(wall, runtime.services.get(_LAST, 0) + 1)
+    runtime.services[_LAST] = incarnation
+    return incarnation
 
 
 def _moves(rows: Iterable[RowChange]) -> Iterator[tuple[Pid, Pid]]:
@@ -47,10 +64,13 @@ class Hub:
     lives: member -> a number that its hub took when it started there, and keeps: the wall clock in ms. The lowest has
         the longest uptime. (An incarnation, in `members`, may rise later.)
     joined: whether it has heard all members; before that it owns and starts nothing.
-    level: the event queue's; `LOCKED` while members come and go.
+    hooks: the handlers registered on this node; `hook_calls` calls them.
+    has_single_copies: by Singularity; a custom strategy may do the same, but is not known to.
+    pid_of: child id -> the pid that answers for it, or None.
+    failures: child id -> why its copy here did not start, or was given up.
     """
 
-    keeps_name = True  # the node must not take another name while it runs: its rows carry the name
+    keeps_name = True  # its rows carry the name under which it was started, see `is_private`
 
     def __init__(self, runtime: Runtime, config: HubConfig, incarnation: int, rng: Random, observer: bool) -> None:
         self.runtime = runtime
@@ -67,22 +87,31 @@ class Hub:
         self.lives: dict[str, int] = dict(self.members)
         self.observers: set[str] = {self.node} if observer else set()
         self.joined = False
-        self.partitioned = False
+        self.standing = standing_of(runtime, config, observer)
         self.has_static_children = False  # whether those of the configuration were started
         self.moving: set[str] = set()  # children whose hand-over is under way here: the reconciler leaves them alone
         self.unmet: dict[str, float] = {}  # members of members, which we have not met yet -> since when
         self.draining: set[str] = set()  # members that are about to leave: they own nothing any more
         self.leaving = False  # the node is about to leave: nothing is started or taken any more
-        self.level = 0
+        self.hooks = HookTable(config.hooks)
+        self.hook_calls = HookCalls(runtime, config.hub_id, self.hooks, self._run_task)
+        self._level = 0
         self.initializer: Pid | None = None
+        self.failures: dict[str, Any] = {}
+        self.lookup = CopyLookup(self)
+        # With single copies the registry's own index answers: a lookup is one dict access.
+        self.has_single_copies = type(config.redundancy_strategy) is Singularity
+        self.pid_of = self._lookup_of_pids()
+        self.roles = Roles(self)
+        self.routes = Routes(config.synchronization_strategy, rng)
         self.placement: Placement = config.distribution_strategy.place(self.lives)
         self._waiting: dict[str, list[Wait]] = {}
         self._joining: list[Wait] = []
         self._publishing = False
+        self._directly: set[str] = set()  # who gets what is being published without a detour
 
     def __repr__(self) -> str:
-        kind = "observer" if self.observer else "hub"
-        return f"<{kind} {self.hub_id!r} on {self.node}: {len(self.registry.own_table)} children here>"
+        return f"<{self.kind} {self.hub_id!r} on {self.node}: {len(self.registry.own_table)} children here>"
 
     # -- names of its processes --------------------------------------------------------------------------------------
 
@@ -91,9 +120,43 @@ class Hub:
         return self.hub_id if part == "coordinator" else f"{self.hub_id}.{part}"
 
     @property
+    def kind(self) -> str:
+        """What its node calls it, in `Node.info`."""
+        if self.is_private:
+            return "private"
+        return "observer" if self.observer else "hub"
+
+    @property
     def supervisor_name(self) -> str:
         """The registered name of the distributed supervisor."""
         return self.name_of("distributed_supervisor")
+
+    @property
+    def is_private(self) -> bool:
+        """Whether the node has taken a name since the hub was started: no other node sees it until it is promoted."""
+        return self.node != self.runtime.home.name
+
+    @property
+    def is_arriving(self) -> bool:
+        """Whether the node has just begun, and may be about to meet other nodes."""
+        node = self.runtime.node
+        return node is not None and not self.is_private and bool(node.is_arriving)
+
+    def _lookup_of_pids(self) -> Callable[[str], Pid | None]:
+        return self.registry.pids.get if self.has_single_copies else self.lookup.pid_of
+
+    def take_name(self, name: str, registry: Registry) -> None:
+        """Go on under another name with another registry, and join the others as if just started."""
+        life = self.lives[self.node]
+        self.node, self.registry = name, registry
+        self.pid_of = self._lookup_of_pids()
+        self.members, self.lives = {name: registry.incarnation}, {name: life}
+        self.place()
+        if self.balances:
+            self.tell(BALANCER, ("members", None))
+        self.joined = False
+        for part in ("system_registry", "event_queue", "coordinator"):
+            self.tell(part, ("promoted", name))
 
     # -- members and owners ------------------------------------------------------------------------------------------
 
@@ -111,6 +174,11 @@ class Hub:
             long_ago = self.runtime.clock.now() - self.config.migr_base_timeout
             self.unmet = {node: since for node, since in self.unmet.items() if since > long_ago}
         return bool(self.unmet or self.registry.unknown(self.others()))
+
+    def not_given_up(self) -> Set[str]:
+        """The members, and those lost that are still waited for: under a quorum strategy they may run what they had."""
+        lost = self.standing.lost
+        return self.members.keys() | lost.held() if len(lost) else self.members.keys()
 
     def others(self) -> list[str]:
         """The other members, sorted."""
@@ -138,12 +206,14 @@ class Hub:
     @property
     def copies(self) -> int:
         """How many copies of each child there should be."""
-        return self.config.redundancy_strategy.replication_factor(self.placement.members)
+        return self.config.redundancy_strategy.copies(self.placement.members)
 
     def place(self) -> tuple[Placement, Placement]:
-        """Compute the placement for the present members. Returns the old one and the new one."""
-        staying = {node: life for node, life in self.lives.items() if node not in self.draining}
-        old, self.placement = self.placement, self.config.distribution_strategy.place(staying or self.lives)
+        """Compute the placement for the members and those lost that are still waited for, without those that are about
+        to leave. Returns the old and the new one."""
+        lives = {**self.standing.lost.held(), **self.lives}
+        staying = {node: life for node, life in lives.items() if node not in self.draining}
+        old, self.placement = self.placement, self.config.distribution_strategy.place(staying or lives)
         return old, self.placement
 
     def now_ms(self) -> int:
@@ -151,30 +221,83 @@ class Hub:
         return int(self.runtime.clock.wall() * 1000)
 
     @property
+    def partitioned(self) -> bool:
+        """Whether this part of the cluster has lost its quorum."""
+        return self.standing.partitioned
+
+    @property
     def takes_part(self) -> bool:
-        """Whether this node starts and moves children: it has heard all members, and is no observer and not leaving."""
+        """Whether this node starts and moves children: it has heard all members, has quorum, is no observer and does
+        not leave."""
         return self.joined and not self.observer and not self.partitioned and not self.leaving
+
+    @property
+    def level(self) -> int:
+        """The event queue's level; `LOCKED` while members come and go, or the hub is partitioned: no less can be set.
+
+        Whoever sets it, the event queue and the handlers of PRIORITY_STATE_UPDATED learn of the change.
+        """
+        return self._level
+
+    @level.setter
+    def level(self, level: int) -> None:
+        if self.partitioned:
+            level = LOCKED
+        if level != self._level:
+            self._level = level
+            self.fire(Hook.PRIORITY_STATE_UPDATED, (level, {"partitioned": self.partitioned}))
+            self.tell("event_queue", ("changed", level))
+
+    # -- own rows, and hooks -----------------------------------------------------------------------------------------
+
+    def set_row(self, child_id: str, pid: Pid | None, state: str, epoch: int, to: Any = None) -> None:
+        """`Registry.set_row`, which the hooks learn of."""
+        self._row_changed(self.registry.set_row(child_id, pid, state, epoch, to))
+
+    def drop_row(self, child_id: str) -> None:
+        """`Registry.drop_row`, which the hooks learn of."""
+        self._row_changed(self.registry.drop_row(child_id))
+
+    def _row_changed(self, change: RowChange | None) -> None:
+        if change is not None and self.hooks:
+            self.hook_calls.rows_changed((change,))
+
+    def moved_away(self, to_node: str, child_ids: list[str]) -> None:
+        """These children have moved from here to `to_node`, and their copies here are gone."""
+        if child_ids:
+            log.info("hub %s: %d children have moved to %s", self.hub_id, len(child_ids), to_node)
+            self.fire(Hook.CHILDREN_MIGRATED, (to_node, child_ids))
+
+    def fire(self, hook: Hook, data: Any) -> None:
+        """Let the handlers of a hook be called soon, by another process. See `hooks.Hook` for the data."""
+        if self.hooks:
+            self.hook_calls.fire(hook, data)
+
+    def _run_task(self, task: Any) -> None:
+        self.tell("task_supervisor", (task,))
 
     # -- telling -----------------------------------------------------------------------------------------------------
 
-    def publish(self) -> None:
-        """Send what was written here since the last time to the other members.
+    def publish(self, first: Iterable[str] = ()) -> None:
+        """Send what was written here since the last time to the other members; to those in `first` without a detour.
 
         A send may wait for a full link. What is written meanwhile goes out afterwards, by the same publisher: batches
         leave in order.
         """
+        self._directly.update(node for node in first if node != self.node)
         if self._publishing:
             return
         self._publishing = True
         try:
             while (batch := self.registry.take_batch()) is not None:
-                to = self.config.synchronization_strategy.recipients(self.listeners(), self.rng)
+                to = self.routes.to(self.listeners(), self._directly)
                 if to:
-                    message = BatchMessage(self.node, self.codec.packed(batch.to_wire(), "registry operations"))
-                    for node in to:
-                        GenServer.cast((self.hub_id, node), message)
+                    packed = self.codec.packed(batch.to_wire(), "registry operations")
+                    for node, rest in to:
+                        GenServer.cast((self.hub_id, node), BatchMessage(self.node, packed, rest))
         finally:
             self._publishing = False
+            self._directly.clear()
 
     def tell(self, part: str, request: Any) -> None:
         """Cast to another part of this hub. Dropped while that part is being restarted: its successor looks at all."""
@@ -183,24 +306,26 @@ class Hub:
         except NoProcess:
             log.debug("hub %s: no %s just now for %.200r", self.hub_id, part, request)
 
+    def copy_of(self, value: Any, what: str) -> Any:
+        """`value` as another node would get it. Raises EncodeError, NotImportable."""
+        return self.codec.unpack(self.codec.pack(value, what))
+
     def written(self, child_ids: Iterable[str]) -> None:
         """Rows of these children were changed here: wake who waits for them."""
         if self._waiting:
             for child_id in child_ids:
                 self._wake(child_id)
 
-    def moved_away(self, node: str, child_ids: list[str]) -> None:
-        """Children of this node have moved to another one."""
-        log.info("hub %s: %d children have moved to %s", self.hub_id, len(child_ids), node)
-
     def applied(self, changes: Changes) -> None:
-        """Changes came from another node: keep the index, send to new pids, wake who waits."""
+        """Changes came from another node: keep the index, send to new pids, wake who waits, tell the hooks."""
         note_moves(self.runtime, _moves(changes.rows))
         for change in changes.children:
             if change.old is None:
                 self.index.add(change.child_id)
             elif change.new is None:
                 self.index.discard(change.child_id)
+        if self.hooks:
+            self.hook_calls.rows_changed(changes.rows)
         if self._waiting:
             for row in changes.rows:
                 self._wake(row.child_id)

@@ -12,7 +12,7 @@ from processhub.hub.coordinator import Coordinator
 from processhub.hub.distributed_supervisor import DistributedSupervisor
 from processhub.hub.errors import ProcessHubError
 from processhub.hub.event_queue import EventQueue
-from processhub.hub.hub import Hub
+from processhub.hub.hub import Hub, next_incarnation
 from processhub.hub.janitor import Janitor
 from processhub.hub.system_registry import SystemRegistry
 from processhub.hub.task_supervisor import TaskSupervisor
@@ -49,8 +49,6 @@ class Initializer(Supervisor):
         runtime = current_runtime()
         if config.hub_id in runtime.services:
             raise ProcessHubError(f"hub {config.hub_id!r} runs on {runtime.home.name} already")
-        if config.hooks:
-            raise ProcessHubError(f"hub {config.hub_id!r}: hooks are not called in this version yet; leave them out")
         hub = make_hub(runtime, config, observer)
         hub.initializer = self_pid()
         return SupervisorSpec(
@@ -66,15 +64,9 @@ class Initializer(Supervisor):
 
 
 def make_hub(runtime: Runtime, config: HubConfig, observer: bool) -> Hub:
-    """The shared state of a hub, with an incarnation higher than that of any earlier one here."""
-    wall = int(runtime.clock.wall() * 1000)
-    incarnation = max(wall, runtime.services.get(_LAST, 0) + 1)
-    runtime.services[_LAST] = incarnation
+    """The shared state of a hub."""
     node = runtime.node
-    return Hub(runtime, config, incarnation, node.rng if node is not None else Random(), observer)
-
-
-_LAST: Final = "processhub.last_incarnation"
+    return Hub(runtime, config, next_incarnation(runtime), node.rng if node is not None else Random(), observer)
 
 
 def _part_spec(hub: Hub, name: str, part: type[GenServer]) -> ChildSpec:

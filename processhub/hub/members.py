@@ -7,13 +7,17 @@ once. Members whose options differ are refused, on both sides.
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from typing import Any, Final, Protocol
 
 from processhub.hub.config import difference
+from processhub.hub.down import warn_of_down
 from processhub.hub.exchange import Exchange
 from processhub.hub.handover_messages import Draining
+from processhub.hub.hooks import Hook
 from processhub.hub.hub import Hub
-from processhub.hub.messages import HubHello, HubLeave, HubRefused
+from processhub.hub.messages import HubAbsent, HubHello, HubLeave, HubRefused
+from processhub.hub.quorum import Quorum
 from processhub.registry import Changes
 from supervisor.gen_server import GenServer
 from supervisor.pids import Ref
@@ -30,14 +34,18 @@ GREET_AGAIN_SECONDS: Final = 1.0
 class MemberEvents(Protocol):
     """What the coordinator wants to be told."""
 
-    def members_changed(self) -> None:
-        """`hub.members` is another set of nodes, or of lives of them."""
+    def members_changed(self, change: str, node: str) -> None:
+        """`hub.members` is another set of nodes, or of lives of them. `change`: "up" or "down", for `node`."""
 
     def changed(self, changes: Changes | None) -> None:
         """The registry changed."""
 
     def check_joined(self) -> None:
         """Somebody was heard, or need not be heard any more."""
+
+    @property
+    def quorum(self) -> Quorum:
+        """Wants to hear of members before `members_changed`."""
 
 
 class Members:
@@ -80,7 +88,7 @@ class Members:
 
     def greet(self, node: str) -> None:
         """Present ourselves. The monitor tells at once when no such hub runs there."""
-        if node in self._watched or not self._is_connected(node):
+        if node in self._watched or not self._is_connected(node) or self._hub.is_private:
             return
         if not self._hub.joined:
             self.awaited.add(node)
@@ -95,14 +103,22 @@ class Members:
     def _hello(self, answer: bool) -> HubHello:
         hub = self._hub
         vector = hub.registry.vector().to_wire()
-        incarnation, digest, life = hub.registry.incarnation, hub.config.digest(), hub.lives.get(hub.node, 0)
-        return HubHello(hub.node, incarnation, hub.observer, answer, digest, vector, life, sorted(hub.members))
+        life, digest, news = hub.lives.get(hub.node, 0), hub.config.digest(), self._events.quorum.news()
+        return HubHello(hub.node, hub.registry.incarnation, hub.observer, answer, digest, vector, life, news)
+
+    def ask(self, nodes: Iterable[str]) -> None:
+        """Greet members anew: they answer with what they have by now."""
+        for node in nodes:
+            GenServer.cast((self._hub.hub_id, node), self._hello(answer=False))
 
     def on_hello(self, hello: HubHello) -> None:
         """A hub presents itself: it becomes a member or an observer, or is refused."""
         hub = self._hub
         if hub.leaving:
             return  # an answer would bring us back among the members
+        if hub.is_private:
+            GenServer.cast((hub.hub_id, hello.node), HubAbsent(hub.runtime.home.name))
+            return
         if not hello.observer and not hub.observer:
             field = difference(hub.config.digest(), hello.digest)
             if field is not None:
@@ -119,22 +135,29 @@ class Members:
             self.greet(hello.node)
         self.awaited.discard(hello.node)
         self._welcome(hello)
-        self._events.changed(self._exchange.met(hello.node, hello.vector))
+        changes = self._exchange.met(hello.node, hello.vector)
+        self._events.quorum.on_hello(hello)
+        self._events.changed(changes)
 
     def _welcome(self, hello: HubHello) -> None:
         hub = self._hub
-        hub.told_of(hello.members)
+        hub.told_of(hello.news[0])
         hub.unmet.pop(hello.node, None)
         if hello.observer:
             hub.observers.add(hello.node)
         elif hub.members.get(hello.node) != hello.incarnation or hub.lives.get(hello.node) != hello.life:
             log.info("hub %s: %s joins", hub.hub_id, hello.node)
-            is_new = hub.lives.get(hello.node) != hello.life
+            is_new, is_new_life = hello.node not in hub.members, hub.lives.get(hello.node) != hello.life
             hub.draining.discard(hello.node)
+            if is_new:
+                hub.fire(Hook.PRE_CLUSTER_JOIN, hello.node)
             hub.members[hello.node] = hello.incarnation
             hub.lives[hello.node] = hello.life
+            self._events.quorum.member_joined(hello.node)
+            if is_new_life:
+                self._events.members_changed("up", hello.node)
             if is_new:
-                self._events.members_changed()
+                hub.fire(Hook.POST_CLUSTER_JOIN, hello.node)
 
     def _refuse(self, hello: HubHello, field: str) -> None:
         log.error(
@@ -147,6 +170,11 @@ class Members:
         GenServer.cast((self._hub.hub_id, hello.node), HubRefused(self._hub.node, field, None))
         self._events.check_joined()
 
+    def on_absent(self, absent: HubAbsent) -> None:
+        """The hub on that node is private as yet. It greets us when it is promoted."""
+        self.awaited.discard(absent.node)
+        self._events.check_joined()
+
     def on_refused(self, refused: HubRefused) -> None:
         """Another hub refuses ours."""
         log.error("hub %s: %s refuses this hub: our %s differs from its", self._hub.hub_id, refused.node, refused.field)
@@ -155,7 +183,7 @@ class Members:
 
     def on_leave(self, leave: HubLeave) -> None:
         """A member has stopped its children and leaves."""
-        self.remove(leave.node, "it leaves")
+        self.remove(leave.node, "it leaves", has_left=True)
 
     def on_down(self, down: Down) -> None:
         """A coordinator is gone: no such hub, a crash (it comes back and greets), or the link was lost."""
@@ -180,8 +208,8 @@ class Members:
         if self._gone.pop(node, None) is not None:
             self.remove(node, "its coordinator is gone")
 
-    def remove(self, node: str, why: str) -> None:
-        """A node is no member and no observer any more; `why` is for the log."""
+    def remove(self, node: str, why: str, has_left: bool = False) -> None:
+        """A node is no member and no observer any more; `why` is for the log, `has_left` if it said so itself."""
         hub = self._hub
         self.awaited.discard(node)
         ref = self._watched.pop(node, None)
@@ -191,10 +219,18 @@ class Members:
         hub.draining.discard(node)
         hub.unmet.pop(node, None)
         self._exchange.forget(node)
-        hub.lives.pop(node, None)
-        if hub.members.pop(node, None) is not None:
+        life = hub.lives.get(node, 0)
+        is_member = node in hub.members
+        if is_member:
             log.info("hub %s: %s is no member any more: %s", hub.hub_id, node, why)
+            hub.fire(Hook.PRE_CLUSTER_LEAVE, node)
+            del hub.members[node], hub.lives[node]
+        if is_member or has_left:
+            self._events.quorum.member_gone(node, life, has_left)
+        if is_member:
             changes = hub.registry.drop_member(node)
-            self._events.members_changed()
+            self._events.members_changed("down", node)
             self._events.changed(changes)
+            warn_of_down(hub, node)
+            hub.fire(Hook.POST_CLUSTER_LEAVE, node)
         self._events.check_joined()

@@ -7,11 +7,13 @@ are, and the next look at the child decides anew.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterable
 from typing import Any, Final
 
 import processhub.hub.reconciler as reconciler
 from processhub.hub.choosing import Choosing
+from processhub.hub.hooks import Hook
 from processhub.hub.hub import Hub
 from processhub.hub.messages import Accept, Offer, Stay, StayRefused
 from processhub.hub.promises import Promises
@@ -39,6 +41,7 @@ class Moves:
         self._starts: dict[str, list[str]] = {}  # by their reason
         self._stops: list[str] = []
         self._offers: dict[str, list[str]] = {}
+        self._forwarded: dict[str, list[str]] = {}  # those of the offers that are no repetitions
         self._accepts: dict[str, list[str]] = {}
         self._stays: dict[str, list[Any]] = {}
 
@@ -85,15 +88,17 @@ class Moves:
         self, child_id: str, rows: Any, owners: tuple[str, ...], desired: bool, unknown: bool, now: float
     ) -> None:
         hub = self.hub
+        standing = hub.standing
         decision = reconciler.decide(
             hub.node,
             owners,
             rows,
             desired,
-            hub.members,
+            hub.not_given_up(),
             now=now,
-            deadline=self._patience,
-            tables_unknown=unknown,
+            # Under a quorum strategy no second copy is ever started in the dark, however long the first one takes.
+            deadline=math.inf if standing.is_careful else self._patience,
+            tables_unknown=unknown or standing.may_run_elsewhere(child_id),
             waiting_since=self.waiting.get(child_id),
             promised=self._promises.outstanding(child_id, rows, hub.members, now),
         )
@@ -116,6 +121,8 @@ class Moves:
             self._stops.append(child_id)
         elif isinstance(decision, reconciler.Offer):
             self._offers.setdefault(decision.to, []).append(child_id)
+            if child_id not in self._pending:
+                self._forwarded.setdefault(decision.to, []).append(child_id)
             self._pending[child_id] = now
         elif isinstance(decision, reconciler.TellStay):
             # A copy that leaves goes by itself; it is told only if it is still there the next time.
@@ -170,6 +177,9 @@ class Moves:
         if self._stops:
             hub.tell("distributed_supervisor", ("stop", self._stops))
             self._stops = []
+        if self._forwarded:
+            hub.fire(Hook.FORWARDED_MIGRATION, self._forwarded)
+            self._forwarded = {}
         offers, self._offers = self._offers, {}
         for node in sorted(offers):
             self._tell(node, Offer(hub.node, offers[node]))
@@ -219,7 +229,7 @@ class Moves:
         if ready and hub.config.migration_strategy.order is Order.START_FIRST:
             hub.tell("distributed_supervisor", ("move", (accept.node, ready)))
         elif ready:
-            hub.tell("distributed_supervisor", ("stop", ready))
+            hub.tell("distributed_supervisor", ("hand_over", (accept.node, ready)))
 
     def on_stay(self, stay: Stay) -> None:
         """A running owner stays: our surplus copies stop, except where we know better."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, TypeVar
 
 from processhub.hub.hub import Hub
-from processhub.hub.messages import SYNC
+from processhub.hub.messages import SYNC, CatchUp
 from processhub.strategy.options import is_number
 from supervisor.errors import CallTimeout, ProcessExit, SupervisorError
 from supervisor.gen_server import GenServer
@@ -28,16 +28,19 @@ def pieces(child_ids: Sequence[str]) -> Iterator[Sequence[str]]:
         yield child_ids[first : first + PIECE]
 
 
-def ask_all(hub: Hub, requests: Sequence[tuple[str, T]], timeout: float) -> Iterator[tuple[str, T, Any]]:
+def ask_all(
+    hub: Hub, requests: Sequence[tuple[str, T]], timeout: float, name: str | None = None
+) -> Iterator[tuple[str, T, Any]]:
     """Send each (node, request) to that node's distributed supervisor; yield (node, request, reply) as replies come.
 
+    `name`: that of another process to ask.
     Instead of a reply comes the reason why there is none: "timeout", "noproc", "noconnection", an exit reason. Runs in
     a process of its own: it receives.
     """
     me = self()
     tag = object()
     for node, request in requests:
-        spawn_link(_ask, me, tag, hub.supervisor_name, node, request, timeout)
+        spawn_link(_ask, me, tag, name or hub.supervisor_name, node, request, timeout)
     for _ in requests:
         message = receive(lambda m: isinstance(m, tuple) and len(m) == 4 and m[0] is tag)
         yield message[1], message[2], message[3]
@@ -62,3 +65,18 @@ def synchronise(hub: Hub, timeout: float) -> None:
         GenServer.call(hub.hub_id, SYNC, timeout)
     except (CallTimeout, ProcessExit):
         pass  # the registry catches up by itself; the answer that was collected stands
+
+
+def catch_up(hub: Hub, nodes: Iterable[str], timeout: float) -> list[str]:
+    """Wait until this node has applied all that these nodes had when they answered a request.
+
+    Where batches go to all members they came before the answers. Else they are on their way, or got lost with a member
+    that was to pass them on; so they are asked for. Returns the nodes that did not send theirs.
+    """
+    silent = []
+    if not hub.config.synchronization_strategy.direct:
+        vector = hub.registry.vector().to_wire()
+        requests = [(node, CatchUp(hub.node, vector)) for node in sorted(nodes) if node != hub.node]
+        silent = [node for node, _, sent in ask_all(hub, requests, timeout, hub.hub_id) if sent is not True]
+    synchronise(hub, timeout)
+    return silent

@@ -20,6 +20,10 @@ class StartFailure:
         child_id: which child.
         node: where; None when no node was asked.
         reason: "already_started", ("already_started", pid), "timeout", or what its start ended with.
+            "noconnection": the node was lost before it answered, and whether the child runs is not known.
+            "not_owner: ...": the nodes did not agree on the members within the time; it lists both views.
+            ("rollback_failed", reason): it had been started, and was not stopped within the time. It is no longer
+            desired, so it stops as soon as it can.
     """
 
     child_id: str

@@ -34,10 +34,11 @@ Done = Callable[[str, Pid | None, Any], None]
 class Job:
     """One start. `done(child_id, pid, reason)` is called once: with the pid, or None and why it did not start.
 
+    before: called in the worker before the start; it may put another record here, and metadata that go with it.
     reason: what the server's `start_reason` says. gated: it handles nothing until its gate is opened.
     """
 
-    __slots__ = ("acting", "child_id", "done", "gated", "reason", "record", "worker")
+    __slots__ = ("acting", "before", "child_id", "done", "gated", "metadata", "reason", "record", "worker")
 
     def __init__(self, child_id: str, record: SpecRecord, done: Done, reason: str = START, gated: bool = False) -> None:
         self.child_id = child_id
@@ -45,6 +46,8 @@ class Job:
         self.done: Done | None = done
         self.reason = reason
         self.gated = gated
+        self.before: Callable[[], None] | None = None
+        self.metadata: dict[str, Any] | None = None
         self.worker: Process | None = None
         self.acting: ActingAs | None = None
 
@@ -129,6 +132,8 @@ class StartQueue:
         acting.start_reason, acting.gated = job.reason, job.gated
         job.worker, job.acting = me, acting
         try:
+            if job.before is not None:
+                job.before()
             pid = self._specs.ready(job.child_id, job.record).run_start()
             reason = None if _is_live(me, pid) else _not_a_process(pid)
         except ProcessExit as error:

@@ -11,20 +11,23 @@ from processhub.hub.collector import Paused
 from processhub.hub.dealing import deal
 from processhub.hub.errors import AlreadyStarted, NoChildren, Partitioned
 from processhub.hub.future import Future
+from processhub.hub.hooks import Hook
 from processhub.hub.hub import Hub
-from processhub.hub.messages import StartChildren, StartReply
-from processhub.hub.requests import ask_all, check_timeout, pieces, synchronise
+from processhub.hub.messages import IS_LEAVING, AwaitCopies, StartChildren, StartReply
+from processhub.hub.requests import ask_all, catch_up, check_timeout, pieces
 from processhub.hub.results import StartFailure, StartResult
 from processhub.hub.specs import normalise
 from processhub.hub.stopping import stop_copies
-from processhub.registry import SpecRecord
+from processhub.registry import RegistryVector, SpecRecord, Vector
 from processhub.strategy.distribution.load_placement import LoadPlacement
 from supervisor.processes import give_way, sleep
+from supervisor.reasons import NOCONNECTION, NOPROC, SHUTDOWN
 from supervisor.runtime import current_process
 
 log = logging.getLogger(__name__)
 
-ASK_AGAIN_SECONDS: Final = 0.1  # after a node said that it does not own what we think it owns
+ASK_AGAIN_SECONDS: Final = 0.1  # after a node said that it does not own what we think it owns, or was lost
+_LOST: Final = (NOCONNECTION, NOPROC, SHUTDOWN)  # the node or its hub is gone, and others own its children soon
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,7 @@ def start_children(hub: Hub, given: Iterable[Any], options: StartOptions) -> Fut
         list(records), options.child_mapping, hub.placement, hub.copies
     )
     # A copy of its own: the caller may change what it handed in, and the registry keeps this one.
-    metadata = hub.codec.unpack(hub.codec.pack(dict(options.metadata), "metadata"))
+    metadata = hub.copy_of(dict(options.metadata), "metadata")
     options = replace(options, metadata=metadata)
     future: Future[StartResult] = Future(hub.runtime, f"start of {len(records)} children of hub {hub.hub_id!r}")
     start = Start(hub, records, placements, options, future)
@@ -88,6 +91,11 @@ class Start:
         self.deadline = hub.runtime.clock.now() + options.timeout
         self.started: dict[str, dict[str, Any]] = {}
         self.errors: list[StartFailure] = []
+        self.written = Vector()  # includes what the owners wrote
+        self._not_owned_by: dict[str, str] = {}  # child -> the node that answered so
+        self._lost_with: dict[str, tuple[str, Any]] = {}  # child -> the node that was lost before it answered, and how
+        self._unknown: set[str] = set()  # may have been started, but nobody told us
+        self._views: dict[str, list[str]] = {}  # node -> the members that it sees
 
     def run(self) -> None:
         """Work it off and set the future's result; a bug of ours becomes its error."""
@@ -102,21 +110,48 @@ class Start:
         if not self.hub.await_joined(self._remaining()):
             self._fail(left, self.hub.node, "timeout")
             left = []
+        self._report_absent(left)
         while left:
             self._choose(left)
             left = self._ask_owners(left)
             if left:
                 if self._remaining() <= ASK_AGAIN_SECONDS:
-                    self._fail(left, None, "not_owner: the nodes do not agree on the members of the hub")
+                    self._give_up(left)
                     break
                 sleep(ASK_AGAIN_SECONDS)
-        synchronise(self.hub, self._remaining())
-        rollback = bool(self.errors) and self.options.on_failure == "rollback" and bool(self.started)
-        if rollback:
-            stop_copies(self.hub, list(self.started), self.options.timeout)
-            return StartResult({}, self.errors, True)
+        self._catch_up({node for copies in self.started.values() for node in copies})
+        if self.hub.copies > 1:
+            self._await_further_copies()
+        if self.errors and self.options.on_failure == "rollback":
+            doubtful = [child_id for child_id in self.records if child_id in self.started or self._is_ours(child_id)]
+            if doubtful:
+                return self._roll_back(doubtful)
         in_order = {child_id: self.started[child_id] for child_id in self.records if child_id in self.started}
         return StartResult(in_order, self.errors, False)
+
+    def _roll_back(self, child_ids: list[str]) -> StartResult:
+        """Stop what runs of this start. It gets as much time again, for the first time may be over."""
+        stopped = stop_copies(self.hub, child_ids, self.options.timeout)
+        for error in stopped.errors:
+            if error.reason != "not_found":  # else it has ended by itself
+                self._fail([error.child_id], error.node, ("rollback_failed", error.reason))
+        return StartResult({}, self.errors, True)
+
+    def _is_ours(self, child_id: str) -> bool:
+        """Whether a child of which nobody told us was started by us, as far as one can see."""
+        child = self.hub.registry.child(child_id) if child_id in self._unknown else None
+        return child is not None and child[:2] == (self.records[child_id], dict(self.options.metadata))
+
+    def _give_up(self, child_ids: Iterable[str]) -> None:
+        ours = sorted(self.hub.members)
+        for child_id in child_ids:
+            if child_id in self._lost_with:
+                self._fail([child_id], *self._lost_with[child_id])
+                continue
+            node = self._not_owned_by[child_id]
+            theirs = self._views[node]
+            reason = f"not_owner: {node} does not own it, for it sees the members {theirs}, and this node sees {ours}"
+            self._fail([child_id], node, reason)
 
     def _remaining(self) -> float:
         return max(0.01, self.deadline - self.hub.runtime.clock.now())
@@ -133,25 +168,94 @@ class Start:
             self.placements = {**known, **deal(hub, unchosen, self._remaining)}
 
     def _ask_owners(self, child_ids: list[str]) -> list[str]:
-        """Ask the first owner of each child. Returns those whose owner says that it is none: views differ."""
+        """Ask the first owner of each child. Returns those to ask for again: their owner says that it is none, for its
+        view differs, or it was lost and another one will own them.
+        """
         hub = self.hub
         groups: dict[str, list[str]] = {}
+        again: list[str] = []
         me = current_process()
         for child_id in child_ids:
             give_way(me)
-            owners = hub.placement.owners(child_id, self.placements.get(child_id), hub.copies)
-            if owners:
-                groups.setdefault(owners[0], []).append(child_id)
+            owners = self._owners(child_id)
+            if not owners:
+                if not hub.config.distribution_strategy.binds:  # else it was told which of its nodes are no members
+                    self.errors.append(StartFailure(child_id, None, "no_owner: the hub has no members"))
+            elif owners[0] in hub.standing.lost:
+                self._lost_with.setdefault(child_id, (owners[0], NOCONNECTION))  # and not yet replaced
+                again.append(child_id)
             else:
-                self.errors.append(StartFailure(child_id, None, "no_owner: the hub has no members"))
+                groups.setdefault(owners[0], []).append(child_id)
+        self._tell_forwarded(groups)
         requests = [(node, self._request(piece)) for node in sorted(groups) for piece in pieces(groups[node])]
-        foreign: list[str] = []
         for node, request, answer in ask_all(hub, requests, self._remaining() + 1.0):
             if isinstance(answer, StartReply):
-                foreign += self._take(node, answer)
+                again += self._take(node, answer)
             else:
-                self._fail([row[0] for row in request.rows], node, answer)
-        return foreign
+                again += self._no_reply(node, [row[0] for row in request.rows], answer)
+        return again
+
+    def _no_reply(self, node: str, child_ids: list[str], reason: Any) -> list[str]:
+        """No word from the owner of these. Returns those of them to ask for again."""
+        if reason != NOPROC:  # then it has certainly not got the request
+            self._unknown.update(child_ids)
+        if reason not in _LOST:
+            self._fail(child_ids, node, reason)
+            return []
+        for child_id in child_ids:
+            self._lost_with[child_id] = (node, reason)
+        return child_ids
+
+    def _tell_forwarded(self, groups: Mapping[str, list[str]]) -> None:
+        """Let the hooks know which starts are passed on to another node than the one that refused them."""
+        refused = self._not_owned_by
+        if refused and Hook.FORWARDED_MIGRATION in self.hub.hooks:
+            moved = {node: [c for c in ids if refused.get(c, node) != node] for node, ids in groups.items()}
+            if any(moved.values()):
+                self.hub.fire(Hook.FORWARDED_MIGRATION, {node: ids for node, ids in moved.items() if ids})
+
+    def _await_further_copies(self) -> None:
+        """Wait for the copies that the other owners start as soon as they see that the child is there."""
+        hub = self.hub
+        groups: dict[str, list[str]] = {}
+        me = current_process()
+        for child_id, copies in self.started.items():
+            give_way(me)
+            for node in self._owners(child_id):
+                if node not in copies:
+                    groups.setdefault(node, []).append(child_id)
+        vector = RegistryVector(hub.node, self.written, {}).to_wire()
+        requests = [
+            (node, AwaitCopies(list(piece), self._remaining(), vector))
+            for node in sorted(groups)
+            for piece in pieces(groups[node])
+        ]
+        for node, request, reply in ask_all(hub, requests, self._remaining() + 1.0):
+            if isinstance(reply, StartReply):
+                self._give_up(self._take(node, reply))
+            else:
+                self._fail(request.child_ids, node, reply)
+        self._catch_up(groups)
+
+    def _catch_up(self, nodes: Iterable[str]) -> None:
+        """See here what these nodes have started: what nobody but they know of is lost with them, and not a success."""
+        children = self.hub.registry.children
+        for node in catch_up(self.hub, nodes, self._remaining()):
+            for child_id, copies in list(self.started.items()):
+                if node in copies and child_id not in children:
+                    del self.started[child_id]
+                    self._fail([child_id], node, NOCONNECTION)
+
+    def _report_absent(self, child_ids: Iterable[str]) -> None:
+        """Copies that are bound to nodes which are no members."""
+        if self.hub.config.distribution_strategy.binds:
+            for child_id in child_ids:
+                for node in self.hub.placement.absent(self.placements.get(child_id)):
+                    self._fail([child_id], node, "not_member")
+
+    def _owners(self, child_id: str) -> tuple[str, ...]:
+        hub = self.hub
+        return hub.placement.owners(child_id, self.placements.get(child_id), hub.copies)
 
     def _request(self, child_ids: Sequence[str]) -> StartChildren:
         templates: dict[Any, int] = {}
@@ -165,10 +269,24 @@ class Start:
 
     def _take(self, node: str, reply: StartReply) -> list[str]:
         for child_id, pid in reply.started.items():
-            self.started[child_id] = {node: pid}
+            self.started.setdefault(child_id, {})[node] = pid
+        again = []
         for child_id, reason in reply.failed.items():
-            self.errors.append(StartFailure(child_id, node, reason))
-        return reply.foreign
+            if reason == IS_LEAVING:
+                self._lost_with[child_id] = (node, reason)
+                again.append(child_id)
+            elif child_id in self._unknown and reason == "already_started":
+                # By whom? Perhaps by us, on the node that was lost: nobody can tell.
+                self._fail([child_id], *self._lost_with[child_id])
+            else:
+                self.errors.append(StartFailure(child_id, node, reason))
+        if reply.vector is not None:
+            self.written.join(RegistryVector.from_wire(reply.vector).desired)
+        self._views[node] = reply.members
+        for child_id in reply.foreign:
+            self._not_owned_by[child_id] = node
+            self._lost_with.pop(child_id, None)
+        return again + reply.foreign
 
     def _fail(self, child_ids: Iterable[str], node: str | None, reason: Any) -> None:
         self.errors += [StartFailure(child_id, node, reason) for child_id in child_ids]

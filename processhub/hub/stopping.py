@@ -11,7 +11,7 @@ from processhub.hub.errors import NoChildren
 from processhub.hub.future import Future
 from processhub.hub.hub import Hub
 from processhub.hub.messages import StopChildren
-from processhub.hub.requests import ask_all, check_timeout, pieces, synchronise
+from processhub.hub.requests import ask_all, catch_up, check_timeout, pieces
 from processhub.hub.results import StopFailure, StopResult
 from supervisor.processes import give_way
 from supervisor.runtime import current_process
@@ -58,27 +58,33 @@ def stop_copies(hub: Hub, ids: list[str], timeout: float) -> StopResult:
     """Stop every copy of these children and take them out of the registry. Runs in a process of its own."""
     me = current_process()
     errors: list[StopFailure] = []
-    stopped: dict[str, list[str]] = {}
+    holders: dict[str, list[str]] = {}
     requests: list[tuple[str, StopChildren]] = []
     for piece in pieces(ids):
         with Paused():
-            requests += _no_longer_desired(hub, piece, stopped, errors)
-        hub.publish()
+            asked = _no_longer_desired(hub, piece, holders, errors)
+        hub.publish(node for node, _ in asked)  # before the request: a copy that is still desired would start again
+        requests += asked
         give_way(me)
+    stopped: dict[str, list[str]] = {child_id: [] for child_id in holders}
     for node, request, answer in ask_all(hub, requests, timeout):
         if isinstance(answer, list):
             for child_id in answer:
-                stopped[child_id].append(node)
+                if node in holders[child_id]:
+                    stopped[child_id].append(node)
         else:
             errors += [StopFailure(child_id, node, answer) for child_id in request.child_ids]
-    synchronise(hub, timeout)
+    catch_up(hub, {node for node, _ in requests}, timeout)
     return StopResult(stopped, errors)
 
 
 def _no_longer_desired(
-    hub: Hub, ids: Iterable[str], stopped: dict[str, list[str]], errors: list[StopFailure]
+    hub: Hub, ids: Iterable[str], holders: dict[str, list[str]], errors: list[StopFailure]
 ) -> list[tuple[str, StopChildren]]:
-    """Take children out of Desired. Returns what to ask of those that hold copies."""
+    """Take children out of Desired. Returns what to ask of those that hold copies.
+
+    Owners of further copies are asked too: there a start may be under way that no row shows.
+    """
     registry = hub.registry
     groups: dict[str, list[str]] = {}
     now = hub.now_ms()
@@ -86,8 +92,9 @@ def _no_longer_desired(
         if child_id not in registry.children:
             errors.append(StopFailure(child_id, None, "not_found"))
             continue
-        stopped[child_id] = []
-        for node in registry.holders(child_id):
+        holders[child_id] = registry.holders(child_id)
+        owners = hub.owners(child_id) if hub.copies > 1 else ()
+        for node in dict.fromkeys((*holders[child_id], *owners)):
             groups.setdefault(node, []).append(child_id)
         registry.remove(child_id, now)
         hub.index.discard(child_id)

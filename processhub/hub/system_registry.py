@@ -7,6 +7,7 @@ from typing import Any
 from processhub.hub.drain import drain
 from processhub.hub.hub import Hub
 from processhub.hub.messages import LEAVE, HubLeave
+from processhub.hub.standing import forget_standing
 from supervisor.errors import ProcessExit
 from supervisor.gen_server import GenServer
 from supervisor.processes import trap_exit
@@ -20,7 +21,16 @@ class SystemRegistry(GenServer):
         trap_exit(True)  # so that terminate runs
         self.hub = hub
         hub.runtime.services[hub.hub_id] = hub
-        self.node = hub.runtime.node
+        self.node: Any = None
+        self._join_node()
+
+    def handle_cast(self, request: tuple[str, str]) -> None:
+        self._join_node()  # the hub was promoted
+
+    def _join_node(self) -> None:
+        """Let the node drain the hub before it leaves; not a private one, which stays."""
+        hub = self.hub
+        self.node = None if hub.is_private else hub.runtime.node
         if self.node is not None:
             for functions, own in ((self.node.on_stop, self._leave), (self.node.on_stopped, self._begin_anew)):
                 # One that was killed could not take its functions back.
@@ -35,7 +45,11 @@ class SystemRegistry(GenServer):
         if self.node is not None:
             self.node.on_stop.remove(self._leave)
             self.node.on_stopped.remove(self._begin_anew)
-        self._say_goodbye()
+        # Where the whole hub was killed its children may still be stopping. Under a quorum strategy nobody may take
+        # them over yet: the others find out by themselves.
+        is_stopping = self.hub.supervisor_name in hub.runtime.names
+        if not (hub.standing.is_careful and is_stopping):
+            self._say_goodbye()
 
     def _say_goodbye(self) -> None:
         hub = self.hub
@@ -48,6 +62,7 @@ class SystemRegistry(GenServer):
         hub = self.hub
         drain(hub)
         hub.leaving = True
+        forget_standing(hub.runtime, hub.hub_id)
         try:
             GenServer.call(hub.supervisor_name, LEAVE, None)
         except ProcessExit:

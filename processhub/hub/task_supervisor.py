@@ -23,6 +23,7 @@ class TaskSupervisor(GenServer):
         trap_exit(True)
         self.hub = hub
         self.tasks: set[Pid] = set()
+        hub.hook_calls.resume()
 
     def handle_cast(self, request: tuple[Callable[..., Any], Any]) -> None:
         fn, *args = request
@@ -33,3 +34,4 @@ class TaskSupervisor(GenServer):
             self.tasks.discard(message.pid)
             if not is_orderly(message.reason):
                 log.error("hub %s: a task failed: %s", self.hub.hub_id, message.reason)
+            self.hub.hook_calls.runner_ended()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from processhub.hub.errors import HubNotAlive
 from processhub.hub.hub import Hub
 from supervisor.errors import CallTimeout, NoProcess
@@ -39,19 +37,22 @@ class HubVia:
         hub: Hub | None = current_runtime().services.get(self.hub_id)
         if hub is None:
             raise HubNotAlive(self.hub_id)
-        pid: Any = hub.registry.pids.get(self.child_id)
+        pid = hub.pid_of(self.child_id)
         if pid is None or pid == gone:
             pid = self._await_pid(hub, timeout, gone)
-        return pid  # type: ignore[no-any-return]
+        return pid
 
-    def _await_pid(self, hub: Hub, timeout: float | None, gone: Pid | None) -> Any:
+    def _await_pid(self, hub: Hub, timeout: float | None, gone: Pid | None) -> Pid:
         deadline = None if timeout is None else hub.runtime.clock.now() + timeout
+        pid = hub.lookup.pid_of(self.child_id, gone)
+        if pid is not None:
+            return pid
         while self.child_id in hub.registry.children:
             remaining = None if deadline is None else deadline - hub.runtime.clock.now()
             if remaining is not None and remaining <= 0:
                 raise CallTimeout(f"no copy of {self!r} runs, and none came within {timeout} s")
             hub.await_change(self.child_id, remaining)
-            pid = hub.registry.pids.get(self.child_id)
-            if pid is not None and pid != gone:
+            pid = hub.lookup.pid_of(self.child_id, gone)
+            if pid is not None:
                 return pid
         raise NoProcess(self)

@@ -304,6 +304,16 @@ class Registry:
             return True
         return self._desired.accepts(vector.desired) and self._desired.vector.lacks(vector.desired)
 
+    def tables_ahead(self, vector: RegistryVector, nodes: Iterable[str]) -> list[str]:
+        """Those of these nodes of whose table the sender of `vector` knows a newer version than we do."""
+        ahead = vector.tables
+        return [node for node in nodes if node in ahead and self._presence.wants(node, ahead[node])]
+
+    def tables_behind(self, vector: RegistryVector, nodes: Iterable[str]) -> list[str]:
+        """Those of these nodes of whose table we know a newer version than the sender of `vector` does."""
+        versions = ((node, self._presence.version_of(node)) for node in nodes)
+        return [node for node, version in versions if version and version > vector.tables.get(node, (0, 0))]
+
     def delta_since(self, vector: RegistryVector, tables: Iterable[str] = ()) -> Iterator[Batch | Chunk]:
         """All that the sender of `vector` lacks, as of now, in pieces that are made when they are asked for.
 

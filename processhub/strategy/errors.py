@@ -7,6 +7,20 @@ class ProcessHubError(Exception):
     """The base of every error of a hub."""
 
 
+class HubNotAlive(ProcessHubError):
+    """No hub of this id runs on this node."""
+
+    def __init__(self, hub_id: str) -> None:
+        super().__init__(hub_id)
+        self.hub_id = hub_id
+
+    def __str__(self) -> str:
+        return (
+            f"hub {self.hub_id!r} does not run on this node; "
+            f"start it first: ProcessHub.start_link(ProcessHub({self.hub_id!r}))"
+        )
+
+
 class InvalidConfig(ProcessHubError, ValueError):
     """A field of a hub's config, or an option of a strategy, is not what it must be."""
 

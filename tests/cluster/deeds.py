@@ -24,9 +24,15 @@ from processhub.cluster.messages import NodeDown
 from processhub.cluster.node import Node
 from processhub.hub.config import HubConfig
 from processhub.strategy.distribution.centralized_load_balancer import CentralizedLoadBalancer
+from processhub.strategy.partition_tolerance.dynamic_quorum import DynamicQuorum
+from processhub.strategy.partition_tolerance.majority_quorum import MajorityQuorum
+from processhub.strategy.partition_tolerance.static_quorum import StaticQuorum
 from supervisor.gen_server import GenServer
 from supervisor.runtime import current_runtime
 from supervisor.signals import Down, ExitSignal
+from tests.cluster.copies_deeds import roles, start_copies_hubs, start_roled, states
+
+__all__ = ["roles", "start_copies_hubs", "start_roled", "states"]  # deeds of other modules
 
 _downs: dict[str, float] = {}
 _kept: dict[str, Any] = {}
@@ -73,6 +79,10 @@ def await_peer(name: str, timeout: float = 10.0) -> None:
         if time.monotonic() > deadline:
             raise TimeoutError(f"connected to {Node.list()}, not to {name}")
         process.sleep(0.01)  # real time, as above
+
+
+def refusals() -> dict[str, str]:
+    return Node.refusals()
 
 
 def connect(name: str) -> bool:
@@ -192,8 +202,17 @@ def _host(hub_id: str) -> None:
 def start_balanced_hub(hub_id: str, push_interval: float) -> None:
     """A hub that places its children by load."""
     strategy = CentralizedLoadBalancer(push_interval=push_interval)
-    process.spawn(_host_config, HubConfig(hub_id, distribution_strategy=strategy))
-    while not ProcessHub.is_alive(hub_id):
+    _start_config(HubConfig(hub_id, distribution_strategy=strategy))
+
+
+def start_quorum_hub(hub_id: str, strategy: str, options: dict[str, Any]) -> None:
+    kinds = {"static": StaticQuorum, "dynamic": DynamicQuorum, "majority": MajorityQuorum}
+    _start_config(HubConfig(hub_id, partition_tolerance_strategy=kinds[strategy](**options)))
+
+
+def _start_config(config: HubConfig) -> None:
+    process.spawn(_host_config, config)
+    while not ProcessHub.is_alive(config.hub_id):
         process.sleep(0.01)  # real time, as above
 
 
@@ -215,6 +234,13 @@ def _keep_busy() -> None:
 
 def scores(hub_id: str) -> dict[str, float]:
     return CentralizedLoadBalancer.scores(hub_id)
+
+
+def await_partitioned(hub_id: str, expected: bool) -> int:
+    """Wait until the hub is partitioned or whole; returns how many children run here then."""
+    while ProcessHub.is_partitioned(hub_id) is not expected:
+        process.sleep(0.01)  # real time, as above
+    return len(ProcessHub.process_list(hub_id, "local"))
 
 
 def start_children(hub_id: str, ids: list[str]) -> str:

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import termios
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -27,10 +28,20 @@ _CODES: Final = re.compile(r"\x1b(\[[0-9;?]*[A-Za-z@]|[=>])")  # how the prompt 
 
 
 class Prompt:
-    """`python -i` (or plain `python`) as a person sees it. Use it in a `with` statement."""
+    """`python -q`, or another program with a prompt, as a person sees it. Use it in a `with` statement.
 
-    def __init__(self, cookie: str, python: str = sys.executable, environment: dict[str, str] | None = None) -> None:
+    arguments: of python. prompt: what the program shows when it waits for the first time.
+    """
+
+    def __init__(
+        self,
+        cookie: str,
+        arguments: Sequence[str] = ("-q",),
+        environment: Mapping[str, str] | None = None,
+        prompt: str = ">>> ",
+    ) -> None:
         self.output = ""
+        self.prompt = prompt
         self.name = ""  # of its node, for who starts one
         extra = {
             "PROCESSHUB_COOKIE": cookie,
@@ -43,7 +54,7 @@ class Prompt:
         self._terminal, end = pty.openpty()
         fcntl.ioctl(end, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 250, 0, 0))  # wide: nothing is wrapped
         self._process = subprocess.Popen(
-            [sys.executable, "-c", _TAKE_TERMINAL, python, "-q"],
+            [sys.executable, "-c", _TAKE_TERMINAL, sys.executable, *arguments],
             stdin=end,
             stdout=end,
             stderr=end,
@@ -54,13 +65,21 @@ class Prompt:
         os.close(end)
 
     def __enter__(self) -> Prompt:
-        self.await_text(">>> ")
+        self.await_text(self.prompt)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._process.kill()
         self._process.wait()
         os.close(self._terminal)
+
+    def finish(self) -> int:
+        """Wait until the program has ended. Returns its exit status."""
+        while True:  # what it prints must be read, or it waits for us
+            try:
+                self.output += os.read(self._terminal, 65536).decode(errors="replace")
+            except OSError:
+                return self._process.wait(PATIENCE)
 
     def type(self, text: str) -> None:
         """Press these keys."""

@@ -97,6 +97,7 @@ def test_a_node_with_another_cookie_is_refused_and_both_sides_say_why(fleet: Fle
     stranger.ready()
     assert stranger.do(deeds.connect, fleet[0].name) is False
     assert stranger.do(deeds.peers) == []
+    assert "cookie" in stranger.do(deeds.refusals)[fleet[0].name]
     assert fleet[0].do(deeds.peers) == sorted(node.name for node in fleet.nodes[1:3])
     assert "cookie" in stranger.log()
     assert "cookie" in fleet[0].log()

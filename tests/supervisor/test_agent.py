@@ -17,7 +17,6 @@ from supervisor.runtime import current_runtime
 from supervisor.signals import Down, ExitSignal
 from supervisor.supervisors import Supervisor
 from tests.supervisor.kit import ManualClock, info
-from tests.supervisor.pages import untrue_examples
 
 
 def same(value: Any) -> Any:
@@ -280,7 +279,3 @@ def test_a_nonsense_request_is_answered_and_does_no_harm(clock: ManualClock) -> 
     done, error = call_any(agent, ("what",), 1.0)
     assert (done, type(error)) == (False, TypeError)
     assert Agent.get(agent, same) == 1
-
-
-def test_the_examples_of_its_page_print_what_stands_there() -> None:
-    assert untrue_examples("supervisor/agent.md") == []

@@ -41,14 +41,15 @@ def test_there_is_one_node_id_for_each_life_of_each_node(clock: ManualClock) -> 
     assert here().node_id(here().home.name, here().home.incarnation) is here().home
 
 
-def test_a_node_that_takes_a_name_keeps_its_pids_and_forgets_its_former_identity(clock: ManualClock) -> None:
+def test_a_node_that_takes_a_name_keeps_its_pids_and_is_found_by_its_first_name_as_well(clock: ManualClock) -> None:
     pid = Echo.start(name="echo")
     here().rename(FAR, 9)
     assert (pid.node, pid.incarnation, here().home.name) == (FAR, 9, FAR)
     assert GenServer.call(pid, 1) == GenServer.call(("echo", FAR), 1) == 1
     assert here().node_id(FAR, 9) is here().home
     assert here().node_id(NO_NODE, 0) is not here().home
-    assert here().is_remote(("echo", NO_NODE))
+    assert not here().is_remote(("echo", NO_NODE))
+    assert GenServer.call(("echo", NO_NODE), 1) == 1
 
 
 def test_a_new_life_has_a_higher_incarnation() -> None:

@@ -27,7 +27,6 @@ from supervisor.runtime import current_runtime, default_runtime
 from supervisor.signals import Down, ExitSignal, exit_process
 from supervisor.tasks import Outcome, Task
 from tests.supervisor.kit import HANGS, Echo, ManualClock, info
-from tests.supervisor.pages import untrue_examples
 
 ROOT = Path(__file__).resolve().parents[2]
 variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")
@@ -840,7 +839,3 @@ def test_mypy_knows_the_type_of_a_result(tmp_path: Path) -> None:
     errors = [line for line in run.stdout.splitlines() if ": error:" in line]
     found = {(int(line.split(":")[1]), line.rpartition("[")[2].rstrip("]")) for line in errors}
     assert found == expected, run.stdout + run.stderr
-
-
-def test_the_examples_of_its_page_print_what_stands_there() -> None:
-    assert untrue_examples("supervisor/tasks.md") == []

@@ -32,12 +32,23 @@ class Placement(ABC):
             n: the replication factor.
         """
 
+    def absent(self, chosen: Any) -> tuple[str, ...]:
+        """The nodes to which a child is bound, and that are no members: its copies there are *down*. By default none.
+
+        Args:
+            chosen: as for `owners`.
+        """
+        return ()
+
 
 class Distribution(Strategy, ABC):
     """Which nodes own which children."""
 
     uses_index: ClassVar[bool] = False
     """Whether `affected` needs the index: the coordinator then keeps one of all desired children."""
+
+    binds: ClassVar[bool] = False
+    """Whether children are bound to the nodes of a mapping, which every start needs, and are down without them."""
 
     @abstractmethod
     def place(self, members: Mapping[str, int]) -> Placement:

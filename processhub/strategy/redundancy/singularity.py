@@ -12,7 +12,7 @@ from processhub.strategy.redundancy.base import Redundancy
 class Singularity(Redundancy):
     """One copy of each child, which is the active one."""
 
-    def replication_factor(self, members: Collection[str]) -> int:
+    def copies(self, members: Collection[str]) -> int:
         """1."""
         return 1
 

@@ -3,14 +3,16 @@
 A *batch* is what one node wrote (see `processhub.registry`); a *vector* says what a node knows. Batches make the
 members agree quickly, vectors make sure of it: whoever lacks something is sent it.
 
-`members` are always the other members, sorted, without the node that asks; `rng` is the node's random source.
+`members` are always other members, and observers with them, sorted, without the node that asks; `rng` is the node's
+random source.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from random import Random
+from typing import ClassVar
 
 from processhub.strategy.base import Strategy
 
@@ -18,9 +20,20 @@ from processhub.strategy.base import Strategy
 class Synchronization(Strategy, ABC):
     """To whom batches and vectors go, and when."""
 
+    direct: ClassVar[bool] = False
+    """Whether `targets` are always all: then who got a reply has all that was written before it."""
+
     @abstractmethod
-    def recipients(self, members: Sequence[str], rng: Random) -> Sequence[str]:
-        """The members to which a batch that this node wrote is sent at once."""
+    def targets(self, members: Sequence[str], rng: Random) -> Sequence[str]:
+        """Those of `members` to which this node sends a batch itself.
+
+        The others are dealt out among the targets, each of which passes the batch on to its share, asking the same
+        question. So a batch gets to every member once, whatever is chosen here. The choice is kept until this node's
+        next round, or until the members change: batches of one writer stay in order that way.
+
+        Args:
+            members: for what this node wrote all other members; for a batch of another node its share.
+        """
 
     @abstractmethod
     def partners(self, members: Sequence[str], rng: Random) -> Sequence[str]:
@@ -30,12 +43,18 @@ class Synchronization(Strategy, ABC):
     def pause(self, rng: Random) -> float:
         """Seconds until this node's next round."""
 
-    def relay(self, members: Sequence[str], seen: Collection[str], rng: Random) -> Sequence[str]:
-        """The members to which a batch received from another node is passed on.
+    def starts_rounds(self, node: str, members: Sequence[str]) -> bool:
+        """Whether this node, called `node`, starts periodic rounds among all these members. By default each does."""
+        return True
 
-        Args:
-            seen: nodes to which it has been sent already, its writer included.
+    @property
+    def relays_rounds(self) -> bool:
+        """Whether a round goes on to the members that are no partners, as a batch does. By default it does not."""
+        return False
 
-        By default nobody: its writer sent it to all.
+    def again(self, rng: Random) -> float | None:
+        """In how many seconds a node that found a difference compares notes again; None (the default): next round.
+
+        It does so whether it starts rounds or not, until it finds none.
         """
-        return ()
+        return None

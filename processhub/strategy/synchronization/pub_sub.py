@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
+from typing import ClassVar
 
 from processhub.strategy.options import check_seconds
 from processhub.strategy.synchronization.base import Synchronization
@@ -21,12 +22,14 @@ class PubSub(Synchronization):
             difference lasts less long. Longer: less idle traffic (one small message per pair of members and round).
     """
 
+    direct: ClassVar[bool] = True
+
     sync_interval: float = 15.0
 
     def __post_init__(self) -> None:
         check_seconds("PubSub", "sync_interval", self.sync_interval)
 
-    def recipients(self, members: Sequence[str], rng: Random) -> Sequence[str]:
+    def targets(self, members: Sequence[str], rng: Random) -> Sequence[str]:
         """All of them."""
         return members
 

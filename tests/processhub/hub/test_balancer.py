@@ -6,7 +6,6 @@ import logging
 from collections import Counter as Tally
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from random import Random
 from typing import Any
 
@@ -18,7 +17,7 @@ from processhub import (
     InvalidChildMapping,
     ProcessHub,
     ProcessHubError,
-    Singularity,
+    Replication,
     process,
 )
 from processhub.hub.balancer_messages import LoadReport
@@ -44,16 +43,6 @@ from tests.processhub.hub.test_partitions import watch_copies
 
 IDS = [f"c{n}" for n in range(30)]
 SOON = CentralizedLoadBalancer(push_interval=2.0)
-
-
-@dataclass(frozen=True)
-class Copies(Singularity):
-    """As many copies as asked for."""
-
-    number: int = 2
-
-    def replication_factor(self, members: Any) -> int:
-        return self.number
 
 
 def balanced(n: int, seed: int = 1, **options: Any) -> AbstractContextManager[Cluster]:
@@ -656,7 +645,7 @@ def exactly(cluster: Cluster, number: int, ids: Iterable[str] = IDS) -> bool:
 
 def test_copies_of_a_child_run_on_different_nodes() -> None:
     """The original had no copies with it."""
-    with balanced(4, redundancy_strategy=Copies(2)) as cluster:
+    with balanced(4, redundancy_strategy=Replication(2)) as cluster:
         start(cluster[1], counters(30))
         settle(cluster)
         assert exactly(cluster, 2)
@@ -664,7 +653,7 @@ def test_copies_of_a_child_run_on_different_nodes() -> None:
 
 
 def test_the_best_node_has_the_first_copy() -> None:
-    with balanced(3, redundancy_strategy=Copies(2)) as cluster:
+    with balanced(3, redundancy_strategy=Replication(2)) as cluster:
         cluster[0].load.cpu = cluster[0].load.loop_lag = 1.0
         cluster[1].load.cpu = 1.0
         cluster.advance(10.0)
@@ -673,7 +662,7 @@ def test_the_best_node_has_the_first_copy() -> None:
 
 
 def test_a_lost_copy_is_placed_anew_and_the_others_stay() -> None:
-    with balanced(4, redundancy_strategy=Copies(2)) as cluster:
+    with balanced(4, redundancy_strategy=Replication(2)) as cluster:
         start(cluster[1], counters(30))
         settle(cluster)
         before = runs(cluster)
@@ -690,7 +679,7 @@ def test_a_lost_copy_is_placed_anew_and_the_others_stay() -> None:
 
 
 def test_with_fewer_nodes_than_copies_each_has_one_and_a_node_that_joins_gets_one() -> None:
-    with balanced(2, redundancy_strategy=Copies(3)) as cluster:
+    with balanced(2, redundancy_strategy=Replication(3)) as cluster:
         start(cluster[0], counters(30))
         settle(cluster)
         assert exactly(cluster, 2)
@@ -707,7 +696,7 @@ def test_after_joins_crashes_and_partitions_each_child_runs_exactly_twice(seed: 
     chance = Random(f"copies {seed}")
     logging.disable(logging.CRITICAL)
     try:
-        with balanced(4, seed, redundancy_strategy=Copies(2), migr_base_timeout=5.0) as cluster:
+        with balanced(4, seed, redundancy_strategy=Replication(2), migr_base_timeout=5.0) as cluster:
             start(cluster[0], counters(30))
             for _ in range(12):
                 disturb(cluster, chance)

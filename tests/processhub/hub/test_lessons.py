@@ -290,7 +290,12 @@ def test_nodes_with_different_views_do_not_forward_for_ever() -> None:
         result = start(cluster[0], counters(30), timeout=3.0)
         assert cluster.now() - before <= 3.2
         assert len(result.started) + len(result.errors) == 30
-        assert all("not_owner" in str(error.reason) for error in result.errors)
+        views = [sorted(hub_of(node).members) for node in cluster]
+        for error in result.errors:
+            asked = next(node for node in cluster if node.name == error.node)
+            assert error.reason.startswith(f"not_owner: {asked.name} ")
+            assert f"sees the members {views[asked.index]}, and this node sees {views[0]}" in error.reason
+            assert views[asked.index] != views[0]
 
 
 def test_islands_that_formed_at_the_start_merge() -> None:

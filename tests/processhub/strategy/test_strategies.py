@@ -53,10 +53,10 @@ def test_users_write_strategies_as_we_do() -> None:
     class Everywhere(Singularity):
         at_least: int = 2
 
-        def replication_factor(self, members: Any) -> int:
+        def copies(self, members: Any) -> int:
             return max(self.at_least, len(members))
 
-    assert Everywhere().replication_factor("abc") == 3
+    assert Everywhere().copies("abc") == 3
     assert Everywhere(at_least=5).describe()[1] == {"at_least": 5}
 
 
@@ -137,7 +137,7 @@ def test_consistent_hashing_refuses_a_child_mapping_rather_than_ignoring_it() ->
 
 
 def test_singularity_has_one_copy_which_is_active() -> None:
-    assert Singularity().replication_factor("abc") == 1
+    assert Singularity().copies("abc") == 1
     assert Singularity().active("x", ("b",)) == "b"
     assert Singularity().active("x", ()) is None
 
@@ -150,9 +150,11 @@ def test_cold_swap_stops_first_and_carries_no_state() -> None:
 
 def test_pub_sub_sends_to_all_and_passes_nothing_on() -> None:
     rng, others = Random(0), ("b", "c")
-    assert PubSub().recipients(others, rng) == others
+    assert PubSub().targets(others, rng) == others
     assert PubSub().partners(others, rng) == others
-    assert PubSub().relay(others, {"a"}, rng) == ()
+    assert PubSub().starts_rounds("b", ["a", "b", "c"])
+    assert not PubSub().relays_rounds
+    assert PubSub().again(rng) is None
 
 
 def test_the_rounds_of_pub_sub_do_not_stay_in_step() -> None:
@@ -164,7 +166,7 @@ def test_the_rounds_of_pub_sub_do_not_stay_in_step() -> None:
 
 def test_divergence_works_with_any_members_and_remembers_nothing() -> None:
     strategy = Divergence()
-    memory = strategy.remember(None, {"a"}, 0.0)
+    memory = strategy.remember(None, (), {"a"}, 0.0)
     assert memory is None
     assert strategy.merge(memory, None, 0.0) is None
     assert strategy.has_quorum(memory, {"a"}, 0.0)
