@@ -71,7 +71,7 @@ from supervisor.gen_server import Cast, Continue, GenServer, Handle, Ignore, NoR
 from supervisor.gen_statem import GenStatem
 from supervisor.partition_supervisor import PartitionSupervisor
 from supervisor.pids import Pid, Ref
-from supervisor.reasons import Crash, Shutdown
+from supervisor.reasons import Crash, Moved, Shutdown
 from supervisor.registries import Registry
 from supervisor.signals import Down, ExitSignal
 from supervisor.statem_results import (
@@ -149,6 +149,7 @@ __all__ = [
     "ListenError",
     "MajorityQuorum",
     "MissingChildMapping",
+    "Moved",
     "Next",
     "NextEvent",
     "NoChildren",

@@ -23,7 +23,7 @@ from supervisor.gen_server import Cast, Continue, GenServer, Handle, Ignore, NoR
 from supervisor.gen_statem import GenStatem
 from supervisor.partition_supervisor import PartitionSupervisor
 from supervisor.pids import Pid, Ref
-from supervisor.reasons import Crash, Shutdown
+from supervisor.reasons import Crash, Moved, Shutdown
 from supervisor.registries import Registry
 from supervisor.signals import Down, ExitSignal
 from supervisor.statem_results import (
@@ -71,6 +71,7 @@ __all__ = [
     "Ignore",
     "InvalidChildSpec",
     "Keep",
+    "Moved",
     "Next",
     "NextEvent",
     "NoConnection",
