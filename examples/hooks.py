@@ -1,7 +1,7 @@
 """Functions of yours that run when something happens in a hub: one that keeps a log, one that changes what starts.
 
-Each node calls its own handlers, in a process of the hub, so a slow one delays nothing but later handlers. (A start does
-wait for those of CHILD_DATA_ALTER, which change it.) It prints:
+Each node calls its own handlers, in a process of the hub, so a slow one delays nothing but later handlers. (A start
+does wait for those of CHILD_DATA_ALTER, which change it.) It prints:
 
     node1: started ['billing', 'search']
     node2: started ['mail']

@@ -1,7 +1,7 @@
 """A strategy of one's own: large nodes own more children than small ones.
 
-`ConsistentHashing` gives all nodes equal shares. `Weighted` makes a ring on which a node counts for more, and leaves the
-rest as it is. It prints:
+`ConsistentHashing` gives all nodes equal shares. `Weighted` makes a ring on which a node counts for more, and leaves
+the rest as it is. It prints:
 
     node1, weight 1: 192 of 1000 children
     node2, weight 1: 218 of 1000 children
