@@ -1,4 +1,4 @@
-"""docs/configuration.md names every option of a hub, of each strategy and of a node, with its real default."""
+"""The pages that list something list all of it: options with their real defaults, hooks, what strategies answer."""
 
 from __future__ import annotations
 
@@ -12,10 +12,16 @@ from typing import Any
 import pytest
 
 import processhub
-from processhub import Node, ProcessHub
+from processhub import Hook, Node, ProcessHub
 from processhub.strategy.base import Strategy
+from processhub.strategy.distribution.base import Distribution, Placement
+from processhub.strategy.migration.base import Migration
+from processhub.strategy.partition_tolerance.base import PartitionTolerance
+from processhub.strategy.redundancy.base import Redundancy
+from processhub.strategy.synchronization.base import Synchronization
 
-PAGE = (Path(__file__).parent.parent / "docs" / "configuration.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).parent.parent / "docs"
+PAGE = (DOCS / "configuration.md").read_text(encoding="utf-8")
 STRATEGIES = sorted(
     (found for found in vars(processhub).values() if isinstance(found, type) and issubclass(found, Strategy)),
     key=lambda strategy: strategy.__name__,
@@ -61,3 +67,21 @@ def test_the_page_names_every_option_of_a_node_with_its_default() -> None:
         for option in options
     }
     assert options_below("## The node") == expected
+
+
+def test_the_page_on_hooks_has_a_row_for_each_of_them() -> None:
+    rows = re.findall(r"^\| `([A-Z_]+)` \|", (DOCS / "hooks.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert sorted(rows) == sorted(hook.name for hook in Hook)
+
+
+@pytest.mark.parametrize(
+    "base",
+    [Distribution, Placement, Redundancy, Migration, Synchronization, PartitionTolerance],
+    ids=lambda b: b.__name__,
+)
+def test_the_page_on_custom_strategies_names_all_that_a_base_asks(base: type[Any]) -> None:
+    text = (DOCS / "custom-strategies.md").read_text(encoding="utf-8")
+    _, _, reference = text.partition("## What each base asks for")
+    questions = [name for name in vars(base) if not name.startswith("_")]
+    assert questions
+    assert [name for name in questions if not re.search(rf"`{name}[(`]", reference)] == []
