@@ -1,7 +1,6 @@
 """Children move to a node that joins, with their state, and back when it leaves; and are called all the time.
 
-What a counter keeps in memory goes along. What belongs to its node (here: the name of the node that it counts on) it
-makes anew. It prints:
+Its count goes along with a counter; what belongs to its node (here: the name) it makes anew. It prints:
 
     node2 has joined; calls go on: True
       ann: 5 calls, handover on node2
