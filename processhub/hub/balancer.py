@@ -111,7 +111,8 @@ class Balancer(GenServer):
 
     def _members_changed(self) -> None:
         hub = self.hub
-        self._ledger.follow(hub.lives)
+        placed = hub.placement.members  # who has just joined may not be among them yet
+        self._ledger.follow({node: life for node, life in hub.takers.items() if node in placed})
         leader = hub.leader()
         if leader == self._leader:
             return

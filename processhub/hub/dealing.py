@@ -72,5 +72,5 @@ def _even_dealer(hub: Hub) -> Dealer:
     The leader, which has not answered, gets nothing if there is another member: it may be dead.
     """
     leader = hub.leader()
-    nodes = [node for node in sorted(hub.members) if node != leader] or sorted(hub.members)
+    nodes = [node for node in sorted(hub.takers) if node != leader] or sorted(hub.takers)
     return Dealer(dict.fromkeys(nodes, 1.0), {node: hub.rng.random() / 2 for node in nodes})

@@ -208,12 +208,17 @@ class Hub:
         """How many copies of each child there should be."""
         return self.config.redundancy_strategy.copies(self.placement.members)
 
+    @property
+    def takers(self) -> dict[str, int]:
+        """member -> life of those that may be given children: not those that are about to leave, unless all are."""
+        staying = {node: life for node, life in self.lives.items() if node not in self.draining}
+        return staying or dict(self.lives)
+
     def place(self) -> tuple[Placement, Placement]:
-        """Compute the placement for the members and those lost that are still waited for, without those that are about
-        to leave. Returns the old and the new one."""
-        lives = {**self.standing.lost.held(), **self.lives}
-        staying = {node: life for node, life in lives.items() if node not in self.draining}
-        old, self.placement = self.placement, self.config.distribution_strategy.place(staying or lives)
+        """Compute the placement for the takers and those lost that are still waited for. Returns the old one and the
+        new one."""
+        lives = {**self.standing.lost.held(), **self.takers}
+        old, self.placement = self.placement, self.config.distribution_strategy.place(lives)
         return old, self.placement
 
     def now_ms(self) -> int:

@@ -14,6 +14,7 @@ import pytest
 from processhub import (
     CentralizedLoadBalancer,
     GenServer,
+    HotSwap,
     InvalidChildMapping,
     ProcessHub,
     ProcessHubError,
@@ -132,6 +133,18 @@ def test_a_hub_whose_goodbye_is_lost_and_that_starts_anew_is_another_life() -> N
 def host() -> None:
     ProcessHub.start_link(HubConfig(HUB, distribution_strategy=SOON))
     process.receive(lambda _: False)
+
+
+def test_a_node_that_drains_gets_no_children_and_loses_no_state() -> None:
+    with balanced(2, migration_strategy=HotSwap(handover=True)) as cluster:
+        start(cluster[0], counters(6))
+        for number in range(6):
+            cluster[0].run(GenServer.cast, ProcessHub.via(HUB, f"c{number}"), "add")
+        assert min(spread(cluster)) > 0
+        cluster.leave(1)
+        settle(cluster)
+        values = [cluster[0].run(GenServer.call, ProcessHub.via(HUB, f"c{number}"), "get") for number in range(6)]
+        assert values == [1] * 6
 
 
 def test_both_parts_of_a_divided_cluster_have_a_leader_and_the_older_one_stays() -> None:
