@@ -8,7 +8,6 @@ from typing import Literal
 
 from processhub.strategy.options import check, check_choice
 from processhub.strategy.redundancy.base import Mode, Redundancy
-from ring.hash_ring import position
 
 
 @dataclass(frozen=True)
@@ -41,14 +40,16 @@ class Replication(Redundancy):
         return max(1, len(members)) if factor == "cluster_size" else factor
 
     def active(self, child_id: str, owners: Sequence[str]) -> str | None:
-        """Of active and passive copies the one on the owner whose name, hashed with the id, ranks highest.
+        """Of active and passive copies that of the first owner.
 
-        So the active copies are spread evenly, and a role changes only when the active owner goes, or a higher one
-        comes. (The original counts along the sorted owners, which gives most children another active node each time.)
+        When owners are lost, those that are left keep their order and new ones come after them: so the role goes to a
+        copy that has been there, never to one that was started for the loss. Only an owner that joins can take it from
+        one that stays. (The original counts along the sorted owners, which gives most children another active node at
+        each change.)
         """
-        if self.replication_model == "active_active":
+        if self.replication_model == "active_active" or not owners:
             return None
-        return max(sorted(owners), key=lambda node: position(f"{node} {child_id}"), default=None)
+        return owners[0]
 
     def signals(self, mode: Mode) -> bool:
         """As `redundancy_signal` says."""
