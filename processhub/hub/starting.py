@@ -94,7 +94,7 @@ class Start:
         self.written = Vector()  # includes what the owners wrote
         self._not_owned_by: dict[str, str] = {}  # child -> the node that answered so
         self._lost_with: dict[str, tuple[str, Any]] = {}  # child -> the node that was lost before it answered, and how
-        self._unknown: set[str] = set()  # may have been started, but nobody told us
+        self._unknown: dict[str, tuple[str, Any]] = {}  # may have been started by that node, but nobody told us
         self._views: dict[str, list[str]] = {}  # node -> the members that it sees
 
     def run(self) -> None:
@@ -198,7 +198,7 @@ class Start:
     def _no_reply(self, node: str, child_ids: list[str], reason: Any) -> list[str]:
         """No word from the owner of these. Returns those of them to ask for again."""
         if reason != NOPROC:  # then it has certainly not got the request
-            self._unknown.update(child_ids)
+            self._unknown.update(dict.fromkeys(child_ids, (node, reason)))
         if reason not in _LOST:
             self._fail(child_ids, node, reason)
             return []
@@ -277,7 +277,7 @@ class Start:
                 again.append(child_id)
             elif child_id in self._unknown and reason == "already_started":
                 # By whom? Perhaps by us, on the node that was lost: nobody can tell.
-                self._fail([child_id], *self._lost_with[child_id])
+                self._fail([child_id], *self._unknown[child_id])
             else:
                 self.errors.append(StartFailure(child_id, node, reason))
         if reply.vector is not None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from processhub import ChildSpec, GenServer, NoConnection, ProcessHub
+from processhub.hub.copies import Starting
+from processhub.hub.distributed_supervisor import DistributedSupervisor
 from tests.processhub.hub.children import (
     HUB,
     Counter,
@@ -138,10 +141,15 @@ def test_a_start_whose_owner_dies_meanwhile_is_made_by_the_next_owner() -> None:
             assert nodes == list(result.started[child_id])
 
 
-def test_a_start_whose_owner_dies_without_a_word_is_no_success_if_it_may_be_anothers() -> None:
+@pytest.mark.parametrize("refuses_first", [False, True], ids=["", "its heir refuses first"])
+def test_a_start_whose_owner_dies_without_a_word_is_no_success_if_it_may_be_anothers(
+    refuses_first: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The owner made it known to a third node, and not to the caller. Nobody can tell whose start that was."""
     with cluster_of(3) as cluster:
         owner, heir = cluster[2], cluster[1]
+        if refuses_first:
+            refuse_once(monkeypatch, heir.name)
         placement = hub_of(cluster[0]).placement
         others = hub_of(cluster[0]).config.distribution_strategy.place([cluster[0].name, heir.name])
         ids = [c for c in IDS if (*placement.owners(c, None, 1), *others.owners(c, None, 1)) == (owner.name, heir.name)]
@@ -161,6 +169,21 @@ def test_a_start_whose_owner_dies_without_a_word_is_no_success_if_it_may_be_anot
         ]
         settle(cluster)
         assert copies_alive(cluster, ids)
+
+
+def refuse_once(monkeypatch: pytest.MonkeyPatch, node: str) -> None:
+    """Let a node say of each child, the first time that it is to start it, that it does not own it."""
+    may_start = DistributedSupervisor._may_start
+    refused: set[str] = set()
+
+    def may_start_at_second(self: DistributedSupervisor, starting: Starting, child_id: str, placement: Any) -> bool:
+        if self.hub.node != node or child_id in refused:
+            return may_start(self, starting, child_id, placement)
+        refused.add(child_id)
+        starting.foreign.append(child_id)
+        return False
+
+    monkeypatch.setattr(DistributedSupervisor, "_may_start", may_start_at_second)
 
 
 @pytest.mark.parametrize("how", ["leave", "stop"])
