@@ -3,7 +3,7 @@
     python -m tests.cluster.deeds name [seed ...]
 
 It reads commands from its standard input, one line of JSON each, runs each as a process of the node and answers with a
-line of JSON. It ends with its standard input.
+line of JSON. It ends with its standard input; at SIGTERM its node leaves in good order first.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 import sys
 import time
-from typing import Any
+from typing import Any, Final
 
 import gevent
 from gevent.os import tp_read
@@ -30,10 +31,9 @@ from processhub.strategy.partition_tolerance.static_quorum import StaticQuorum
 from supervisor.gen_server import GenServer
 from supervisor.runtime import current_runtime
 from supervisor.signals import Down, ExitSignal
-from tests.cluster.copies_deeds import roles, start_copies_hubs, start_roled, states
+from tests.cluster import copies_deeds, six_deeds
 
-__all__ = ["roles", "start_copies_hubs", "start_roled", "states"]  # deeds of other modules
-
+_MODULES: Final = (sys.modules[__name__], copies_deeds, six_deeds)
 _downs: dict[str, float] = {}
 _kept: dict[str, Any] = {}
 
@@ -270,6 +270,7 @@ def main() -> None:
     name, *seeds = sys.argv[1:]
     Node.start(name, seeds=seeds)
     Echo.start(name="echo")
+    _leave_at_sigterm()
     _answer({"number": 0, "value": None})
     rest = b""
     while data := tp_read(0, 65536):
@@ -281,10 +282,23 @@ def main() -> None:
 
 def _run(command: dict[str, Any]) -> None:
     try:
-        value = globals()[command["deed"]](*command["args"])
+        value = _deed(command["deed"])(*command["args"])
         _answer({"number": command["number"], "value": value})
     except Exception as error:
         _answer({"number": command["number"], "error": repr(error)})
+
+
+def _deed(name: str) -> Any:
+    return next(vars(module)[name] for module in _MODULES if name in vars(module))
+
+
+def _leave_at_sigterm() -> None:
+    gevent.signal_handler(signal.SIGTERM, lambda: process.spawn(_leave))
+
+
+def _leave() -> None:
+    Node.stop()
+    os._exit(0)
 
 
 def _answer(answer: dict[str, Any]) -> None:

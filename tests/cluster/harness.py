@@ -121,6 +121,11 @@ class NodeProcess:
         self._process.wait()
         return now
 
+    def terminate(self) -> int:
+        """SIGTERM, at which its node leaves in good order. Returns the exit status."""
+        self.signal(signal.SIGTERM)
+        return self._process.wait(PATIENCE)
+
     def close(self) -> None:
         """End it, if it lives, and let go of everything."""
         if self._process.poll() is None:
@@ -140,6 +145,7 @@ class Fleet:
     def __init__(self, count: int) -> None:
         self.cookie = secrets.token_hex(16)
         self.nodes: list[NodeProcess] = []
+        self._removed: list[NodeProcess] = []
         self._names = [f"node{i}@127.0.0.1:{port}" for i, port in enumerate(free_ports(count), 1)]
 
     def __enter__(self) -> Fleet:
@@ -174,7 +180,13 @@ class Fleet:
         self.nodes.append(node)
         return node
 
+    def remove(self, index: int) -> NodeProcess:
+        """Count a node no more among the others. It runs on, and is killed and reaped with them."""
+        node = self.nodes.pop(index)
+        self._removed.append(node)
+        return node
+
     def close(self) -> None:
         """Kill and reap all."""
-        for node in self.nodes:
+        for node in (*self.nodes, *self._removed):
             node.close()

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.cluster import deeds
+from tests.cluster import copies_deeds, deeds
 from tests.cluster.copies_deeds import BOUND, COPIES
 from tests.cluster.harness import Fleet
 
@@ -17,7 +17,7 @@ IDS = [f"child{number}" for number in range(1000)]
 def fleet() -> Iterator[Fleet]:
     with Fleet(6) as fleet:
         for node in fleet:
-            node.do(deeds.start_copies_hubs)
+            node.do(copies_deeds.start_copies_hubs)
         yield fleet
 
 
@@ -30,34 +30,34 @@ def settle(fleet: Fleet, hub_id: str) -> None:
 def test_a_thousand_children_have_two_copies_with_their_roles_and_outlive_a_node(fleet: Fleet) -> None:
     settle(fleet, COPIES)
     settle(fleet, BOUND)
-    assert fleet[0].do(deeds.start_roled, COPIES, IDS, None, timeout=40.0) == [2000, 0]
+    assert fleet[0].do(copies_deeds.start_roled, COPIES, IDS, None, timeout=40.0) == [2000, 0]
     mapping = {child_id: [fleet[number % 6].name] for number, child_id in enumerate(IDS)}
-    assert fleet[1].do(deeds.start_roled, BOUND, IDS, mapping, timeout=40.0) == [1000, 0]
+    assert fleet[1].do(copies_deeds.start_roled, BOUND, IDS, mapping, timeout=40.0) == [1000, 0]
     settle(fleet, COPIES)
     settle(fleet, BOUND)
     check_roles(fleet)
 
-    victim = fleet.nodes.pop()
+    victim = fleet.remove(-1)
     victim.kill()
     for node in fleet:
         node.do(deeds.await_peers, [other.name for other in fleet if other is not node])
     settle(fleet, COPIES)
     settle(fleet, BOUND)
     check_roles(fleet)
-    states = fleet[2].do(deeds.states, BOUND, IDS)
+    states = fleet[2].do(copies_deeds.states, BOUND, IDS)
     assert states == {
         child_id: {name: "down" if name == victim.name else "running"} for child_id, [name] in mapping.items()
     }
 
     again = fleet.add(victim.name).ready()
-    again.do(deeds.start_copies_hubs)
+    again.do(copies_deeds.start_copies_hubs)
     settle(fleet, BOUND)
-    assert fleet[3].do(deeds.states, BOUND, IDS) == {
+    assert fleet[3].do(copies_deeds.states, BOUND, IDS) == {
         child_id: {name: "running"} for child_id, [name] in mapping.items()
     }
 
 
 def check_roles(fleet: Fleet) -> None:
-    roles = fleet[0].do(deeds.roles, COPIES, IDS)
-    assert roles == fleet[1].do(deeds.roles, COPIES, IDS)
+    roles = fleet[0].do(copies_deeds.roles, COPIES, IDS)
+    assert roles == fleet[1].do(copies_deeds.roles, COPIES, IDS)
     assert {tuple(of.values()) for of in roles.values()} == {("active", "passive")}
