@@ -136,7 +136,8 @@ class Coordinator(GenServer):
             self.exchange.on_catch_up(request, from_)
             return NoReply()
         if request == STATUS:
-            return (self.hub.registry.digest(), self._is_busy(), sorted(self.hub.members))
+            work = "partitioned" if self.hub.partitioned else "at work" if self._is_busy() else ""
+            return (self.hub.registry.digest(), work, sorted(self.hub.members))
         if request == REPORT:
             return begin_report(self.hub, self._is_busy(), from_)
         if request == CONFIG:

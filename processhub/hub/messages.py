@@ -174,7 +174,7 @@ class QuorumNews:
 
 
 # Calls to a coordinator that carry nothing.
-STATUS: Final = "status"  # the reply: (digest of its registry, whether it is at work, the members it sees)
+STATUS: Final = "status"  # the reply: (digest of its registry, "at work", "partitioned" or "", the members it sees)
 REPORT: Final = "report"  # the reply: `reporting.Report` as a dict
 CONFIG: Final = "config"  # an observer asks; the reply is the hub's configuration in sendable form
 LEAVE: Final = "leave"  # to a distributed supervisor: stop every child; the reply comes when they are gone

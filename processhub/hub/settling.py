@@ -49,13 +49,13 @@ def _disagreements(hub: Hub, members: list[str], deadline: float | None) -> list
         if deadline is not None:
             patience = max(0.0, min(patience, deadline - hub.runtime.clock.now()))
         try:
-            theirs, busy, seen = GenServer.call((hub.hub_id, node), STATUS, patience)
+            theirs, work, seen = GenServer.call((hub.hub_id, node), STATUS, patience)
         except (ProcessExit, CallTimeout) as error:
             return [f"{node} does not answer: {error}"]
         if seen != members:
             problems.append(f"{node} sees the members {seen}")
-        elif busy:
-            problems.append(f"{node} is at work")
+        elif work:
+            problems.append(f"{node} is {work}")
         elif theirs != digest:
             problems.append(f"{node} has another registry than {hub.node}")
     return problems

@@ -236,11 +236,16 @@ def scores(hub_id: str) -> dict[str, float]:
     return CentralizedLoadBalancer.scores(hub_id)
 
 
-def await_partitioned(hub_id: str, expected: bool) -> int:
-    """Wait until the hub is partitioned or whole; returns how many children run here then."""
+def await_partitioned(hub_id: str, expected: bool) -> None:
+    """Wait until the hub is partitioned or whole."""
     while ProcessHub.is_partitioned(hub_id) is not expected:
         process.sleep(0.01)  # real time, as above
-    return len(ProcessHub.process_list(hub_id, "local"))
+
+
+def await_none_here(hub_id: str) -> None:
+    """Wait until no child of the hub runs on this node."""
+    while ProcessHub.process_list(hub_id, "local"):
+        process.sleep(0.01)  # real time, as above
 
 
 def start_children(hub_id: str, ids: list[str]) -> str:

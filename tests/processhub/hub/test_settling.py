@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from processhub import CallTimeout, ChildSpec, ProcessHub
+from processhub import CallTimeout, ChildSpec, MajorityQuorum, ProcessHub
 from tests.processhub.hub.children import (
     HUB,
     ShortLived,
@@ -107,3 +107,16 @@ def test_two_parts_of_a_divided_cluster_settle_each_for_itself() -> None:
         settle(cluster, among=[2, 3])
         with pytest.raises(CallTimeout):
             cluster[0].run(ProcessHub.await_settled, HUB, 1.0, [node.name for node in cluster])
+
+
+def test_a_partitioned_hub_is_not_settled_though_it_has_no_children() -> None:
+    """It refuses starts."""
+    with cluster_of(3, partition_tolerance_strategy=MajorityQuorum(initial_cluster_size=3)) as cluster:
+        cluster.partition([[0], [1, 2]])
+        cluster.advance(15.0)
+        settle(cluster, among=[1, 2])
+        with pytest.raises(CallTimeout, match=f"{cluster[0].name} is partitioned"):
+            cluster[0].run(ProcessHub.await_settled, HUB, 1.0, [cluster[0].name])
+        cluster.heal()
+        settle(cluster)
+        assert start(cluster[0], counters(10)).status == "ok"
