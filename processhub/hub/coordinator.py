@@ -394,6 +394,7 @@ class Coordinator(GenServer):
     def _discover(self) -> None:
         self._after(self.hub.config.hubs_discover_interval, "discover")
         self.members.remove_lost()
+        self.members.greet_silent()
         self.members.greet_all()
 
     def _round(self) -> None:

@@ -80,6 +80,10 @@ class Members:
         else:
             send_after(self._me.pid, ("greet", node), GREET_AGAIN_SECONDS)
 
+    def greet_silent(self) -> None:
+        """Once more where nobody has answered: a greeting or its answer may be gone with the crash of a part."""
+        self.ask(sorted(self.awaited & self._watched.keys()))
+
     def remove_lost(self) -> None:
         """Let go of members whose NodeDown never reached us: we, or the event queue, were being restarted."""
         for node in sorted({*self._hub.others(), *self._hub.observers} - {self._hub.node}):
@@ -90,8 +94,7 @@ class Members:
         """Present ourselves. The monitor tells at once when no such hub runs there."""
         if node in self._watched or not self._is_connected(node) or self._hub.is_private:
             return
-        if not self._hub.joined:
-            self.awaited.add(node)
+        self.awaited.add(node)
         ref = monitor(self._me, (self._hub.hub_id, node))
         self._watched[node] = ref
         self._nodes[ref] = node
@@ -107,7 +110,7 @@ class Members:
         return HubHello(hub.node, hub.registry.incarnation, hub.observer, answer, digest, vector, life, news)
 
     def ask(self, nodes: Iterable[str]) -> None:
-        """Greet members anew: they answer with what they have by now."""
+        """Greet nodes anew: they answer with what they have by now."""
         for node in nodes:
             GenServer.cast((self._hub.hub_id, node), self._hello(answer=False))
 
