@@ -347,8 +347,8 @@ class ProcessHub(HubConfig):
     @staticmethod
     def await_settled(hub_id: str, timeout: float | None = None, members: Iterable[str] | None = None) -> None:
         """Wait until the hub is settled: the members are those given (if given), all of them have the same registry,
-        none is partitioned, and every child runs on its owners and nowhere else. A child that is bound to a lost node (Guided) is down: it
-        has no owner there, so nothing is left to do about it.
+        none is partitioned, and every child runs on its owners and nowhere else. A child that is bound to a lost node
+        (Guided) is down: it has no owner there, so nothing is left to do about it.
 
         timeout: seconds; None waits for ever. Raises CallTimeout, which lists what is not settled.
         """

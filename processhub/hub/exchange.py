@@ -131,7 +131,7 @@ class Exchange:
             if node != message.node:
                 self._ask(node)  # only its writer can say what led from the version that we have to the present one
         lacks = registry.lacks(theirs)
-        if message.answers and (lacks or registry.tables_behind(theirs, others)):
+        if message.answers and (lacks or registry.should_report(theirs) or registry.tables_behind(theirs, others)):
             self._send_vector(message.node, message.answers - 1)
         self._differs = self._differs or sent or lacks or bool(ahead)
         return changes

@@ -163,6 +163,13 @@ class Vector:
         """Whether, in a conflict, the other one gives way. Of two that conflict exactly one outranks the other."""
         return sorted(self.retired.items()) > sorted(other.retired.items())
 
+    def has_old(self, keep: int = KEPT_INCARNATIONS) -> bool:
+        """Whether `retire` would fold something if all agreed."""
+        counts: dict[str, int] = {}
+        for node, _ in self.last:
+            counts[node] = counts.get(node, 0) + 1
+        return max(counts.values(), default=0) > 1 + keep
+
     # Changes.
 
     def fold(self, node: str, upto: int) -> None:

@@ -304,6 +304,15 @@ class Registry:
             return True
         return self._desired.accepts(vector.desired) and self._desired.vector.lacks(vector.desired)
 
+    def should_report(self, vector: RegistryVector) -> bool:
+        """Whether its sender should have our vector though it need not lack anything: so that old incarnations retire.
+
+        We have retired what it has not, or all must have heard of each other before something can.
+        """
+        ours, theirs = self._desired.vector, vector.desired
+        is_ahead = any(there.incarnation > theirs.retired_of(node).incarnation for node, there in ours.retired.items())
+        return is_ahead or ours.has_old(self._limits.incarnations)
+
     def tables_ahead(self, vector: RegistryVector, nodes: Iterable[str]) -> list[str]:
         """Those of these nodes of whose table the sender of `vector` knows a newer version than we do."""
         ahead = vector.tables

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from processhub import Gossip, ProcessHub, PubSub, Replication
+from processhub import Gossip, ProcessHub, PubSub
 from processhub.hub.coordinator import Coordinator
 from processhub.hub.messages import Accept, BatchMessage, HubHello, HubLeave, Offer, Stay, VectorMessage
 from tests.processhub.hub.children import HUB, cluster_of, counters, runs, settle, start, stop

@@ -224,6 +224,24 @@ def test_nothing_retires_while_a_member_has_not_reported() -> None:
     assert a.vector().desired.retired
 
 
+def test_a_member_should_report_until_all_have_retired_what_is_old() -> None:
+    """One that only asks would never hear that there is agreement, or that the others retired without it."""
+    a, b = members("ab", EAGER)
+    start(a, "x")
+    exchange(a, b)
+    assert not b.should_report(a.vector())
+    a = restarted(a, b)
+    start(a, "y")
+    exchange(a, b)
+    assert b.should_report(a.vector())
+    b.heard(a.vector())
+    b.retire(["a", "b"])
+    assert b.should_report(a.vector())
+    a.heard(b.vector())
+    assert a.vector().desired == b.vector().desired
+    assert not b.should_report(a.vector())
+
+
 def absent_during_a_retirement() -> tuple[Registry, Registry, Registry]:
     """`a` and `b` retired a's first life; `c` was away and has one operation of it that only c saw."""
     a, b, c = members("abc", EAGER)
