@@ -65,9 +65,11 @@ def _misplaced(hub: Hub) -> list[str]:
     """Children that do not run on exactly their owners."""
     me = current_process()
     problems: list[str] = []
-    for number, child_id in enumerate(list(hub.registry.children)):
+    children = hub.registry.children
+    stopped = sorted(hub.registry.placed() - children.keys())  # and not gone yet
+    for number, child_id in enumerate([*children, *stopped]):
         rows = hub.registry.rows(child_id)
-        owners = hub.owners(child_id)
+        owners = hub.owners(child_id) if child_id in children else ()
         if len(rows) != len(owners) or any(node not in rows or rows[node].state != RUNNING for node in owners):
             problems.append(f"{child_id!r} runs on {_states(rows)}, its owners are {list(owners)}")
             if len(problems) == _LISTED:

@@ -15,8 +15,10 @@ from tests.processhub.hub.children import (
     counters,
     kill,
     pid_of,
+    runs,
     settle,
     start,
+    stop,
 )
 
 
@@ -120,3 +122,13 @@ def test_a_partitioned_hub_is_not_settled_though_it_has_no_children() -> None:
         cluster.heal()
         settle(cluster)
         assert start(cluster[0], counters(10)).status == "ok"
+
+
+def test_it_waits_for_children_that_were_stopped_and_are_not_gone_yet() -> None:
+    with cluster_of(2) as cluster:
+        start(cluster[0], ChildSpec("mule", (Stubborn.start_link, (8.0,)), shutdown=10.0))
+        assert stop(cluster[0], "mule", timeout=1.0).status == "error"
+        with pytest.raises(CallTimeout, match=r"'mule' runs on .*, its owners are \[\]"):
+            cluster[0].run(ProcessHub.await_settled, HUB, 1.0)
+        assert settle(cluster) > 4.0
+        assert runs(cluster) == {}
