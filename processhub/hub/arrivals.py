@@ -11,12 +11,12 @@ import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import supervisor.gates as gates
 import supervisor.handover as handover
 from processhub.cluster.wire import Assembler, DecodeError, resolved
-from processhub.hub.copies import Child
+from processhub.hub.copies import Child, Copies
 from processhub.hub.handover_messages import Begin, Commit, Done, NotMoved, Ready, Started, StateChunk, States
 from processhub.hub.hub import Hub
 from processhub.hub.messages import SYNC
@@ -44,16 +44,6 @@ GATED: Final = 1  # it waits for its state
 READY: Final = 2  # it has it, and the other side may have committed
 
 
-class Owner(Protocol):
-    """The distributed supervisor, as arrivals need it."""
-
-    children: dict[str, Child]
-    starts: StartQueue
-
-    def take_in(self, child: Child, pid: Pid, former: Pid | None) -> None:
-        """This copy runs here from now on; `former` is what it was before, if that is known."""
-
-
 @dataclass
 class Arrival:
     """One child on its way here."""
@@ -73,10 +63,13 @@ class Arrival:
 class Arrivals:
     """All children that come to this node."""
 
-    def __init__(self, hub: Hub, me: Process, owner: Owner, outbox: Outbox, strategy: HotSwap) -> None:
+    def __init__(
+        self, hub: Hub, me: Process, copies: Copies, queue: StartQueue, outbox: Outbox, strategy: HotSwap
+    ) -> None:
         self._hub = hub
         self._me = me
-        self._owner = owner
+        self._copies = copies
+        self._queue = queue
         self._out = outbox
         self._strategy = strategy
         self._all: dict[str, Arrival] = {}
@@ -108,17 +101,17 @@ class Arrivals:
             arrival.job = Job(child_id, desired.spec, partial(self._started, arrival), HANDOVER, gated=True)
             self._all[child_id] = arrival
             self._hub.moving.add(child_id)
-            self._owner.starts.put(arrival.job)
+            self._queue.put(arrival.job)
             begun.append(child_id)
         if begun:
-            self._touched(begun)  # so that the owner's patience begins anew with each try
+            self._hub.touched(begun)  # so that the owner's patience begins anew with each try
             send_after(self._me.pid, ("handover", message.batch), self._strategy.child_migration_timeout)
 
     def _why_not(self, child_id: str) -> str | None:
         hub = self._hub
         if child_id not in hub.registry.children:
             return "not desired"
-        if child_id in self._owner.children or hub.node in hub.registry.rows(child_id):
+        if child_id in self._copies.children or hub.node in hub.registry.rows(child_id):
             return "it has a copy here"
         return None if hub.takes_part and hub.node not in hub.draining else "it takes no children"
 
@@ -209,7 +202,7 @@ class Arrivals:
         self._hub.publish()
         if done:
             self._hub.runtime.spawn(self._confirm, (message.node, Done(self._hub.node, message.batch, done)), {})
-            self._touched(done)
+            self._hub.touched(done)
         self._hub.runtime.clock.call_later(self._strategy.retention, _finish, arrived)
 
     def _confirm(self, node: str, done: Done) -> None:
@@ -225,7 +218,7 @@ class Arrivals:
         assert arrival.process is not None
         self._forget(arrival)
         child = Child(arrival.child_id, arrival.record, next_epoch(hub.registry.rows(arrival.child_id), epoch))
-        self._owner.take_in(child, arrival.pid, former)
+        self._copies.take_in(child, arrival.pid, former)
         node = hub.runtime.node
         awaited = [hub.node, *(node.peers() if node is not None else ())]
         handover.take_over(arrival.process, entries, list(callers), arrival.node, awaited)
@@ -246,7 +239,7 @@ class Arrivals:
             job.cancel(KILL)
         if arrival.pid is not None:
             self._kill(arrival.pid)
-        self._touched([arrival.child_id])
+        self._hub.touched([arrival.child_id])
 
     def _kill(self, pid: Pid) -> None:
         unlink(self._me, pid)
@@ -257,9 +250,6 @@ class Arrivals:
         if arrival.pid is not None:
             self._by_pid.pop(arrival.pid, None)
         self._hub.moving.discard(arrival.child_id)
-
-    def _touched(self, child_ids: list[str]) -> None:
-        self._hub.tell("coordinator", ("touched", child_ids))
 
     def ended(self, pid: Pid) -> None:
         """A process that is linked to the distributed supervisor has ended: perhaps a gated copy."""
@@ -320,7 +310,7 @@ class Arrivals:
         self._begin(arrival, None, 0, (), ())
         gates.finish(arrival.process)
         self._hub.publish()
-        self._touched([arrival.child_id])
+        self._hub.touched([arrival.child_id])
 
 
 def _finish(processes: list[Process]) -> None:

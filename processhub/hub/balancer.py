@@ -157,4 +157,4 @@ class Balancer(GenServer):
                 hub.registry.put(child_id, now, placement=chosen)
                 written.append(child_id)
         hub.publish()
-        hub.tell("coordinator", ("touched", written))
+        hub.touched(written)

@@ -7,18 +7,19 @@ handler again, and what it was (its state, what it had kept) is held here until 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import supervisor.gates as gates
 import supervisor.handover as handover
 from processhub.hub.backoff import Backoff
-from processhub.hub.copies import RUNNING_, Child
+from processhub.hub.copies import RUNNING_, Child, Copies
 from processhub.hub.handover_messages import Begin, Commit, Done, NotMoved, Ready, Started
 from processhub.hub.hub import Hub
 from processhub.hub.outbox import Outbox
 from processhub.hub.state_sender import StateSender
+from processhub.hub.stops import Stops
 from processhub.registry import LEAVING
 from processhub.strategy.migration.hot_swap import HotSwap
 from supervisor.errors import EncodeError
@@ -39,21 +40,6 @@ HELD: Final = 2  # it does; its state is under way
 COMMITTED: Final = 3
 
 
-class Owner(Protocol):
-    """The distributed supervisor, as departures need it."""
-
-    children: dict[str, Child]
-
-    def stop_here(self, child_ids: list[str], to: str) -> None:
-        """Stop copies: they move to `to`, cold."""
-
-    def give_up(self, child: Child) -> None:
-        """It is no copy of this node any more."""
-
-    def revive(self, child: Child, departure: Departure) -> None:
-        """Its new owner is lost: start it here, from what it was."""
-
-
 @dataclass
 class Departure:
     """One child on its way. `state` is encoded; `sent`: Commit may have reached the other side."""
@@ -72,6 +58,10 @@ class Departure:
     sent: bool = False
 
 
+Revive = Callable[[Departure], None]
+"""Start a child here whose new owner is lost, from what it was."""
+
+
 @dataclass
 class _Failures:
     count: int
@@ -79,12 +69,19 @@ class _Failures:
 
 
 class Departures:
-    """All children that leave this node."""
+    """All children that leave this node.
 
-    def __init__(self, hub: Hub, me: Process, owner: Owner, outbox: Outbox, strategy: HotSwap) -> None:
+    What cannot move hot is stopped by `stops`; `revive` brings back what was lost on its way.
+    """
+
+    def __init__(
+        self, hub: Hub, me: Process, copies: Copies, stops: Stops, revive: Revive, outbox: Outbox, strategy: HotSwap
+    ) -> None:
         self._hub = hub
         self._me = me
-        self._owner = owner
+        self._copies = copies
+        self._stops = stops
+        self._start_again = revive
         self._out = outbox
         self._strategy = strategy
         self._all: dict[str, Departure] = {}
@@ -110,7 +107,7 @@ class Departures:
         batch = hub.runtime.new_ref()
         leaving, cold = [], []
         for child_id in child_ids:
-            child = self._owner.children.get(child_id)
+            child = self._copies.children.get(child_id)
             failures = self._failures.get(child_id)
             if child_id in self._all or (failures is not None and now < failures.not_before):
                 continue
@@ -125,7 +122,7 @@ class Departures:
             self._out.send(to, Begin(hub.node, batch, leaving, self._strategy.handover))
             send_after(self._me.pid, ("handover", batch), self._strategy.child_migration_timeout)
         if cold:
-            self._owner.stop_here(cold, to)
+            self._stops.stop(cold, to=to)
 
     def _at(self, child_id: str, batch: Ref, step: int) -> Departure | None:
         found = self._all.get(child_id)
@@ -192,7 +189,7 @@ class Departures:
     def _commit(self, departure: Departure) -> None:
         child, process = departure.child, departure.process
         assert departure.new_pid is not None
-        self._owner.give_up(child)
+        self._copies.forget(child)
         self._hub.set_row(child.child_id, process.pid, LEAVING, child.epoch, departure.new_pid)
         departure.step = COMMITTED
         departure.entries, departure.callers = handover.depart(process, departure.new_pid)
@@ -247,7 +244,7 @@ class Departures:
         if found:
             self._hub.written(departure.child.child_id for departure in found)
             self._hub.publish()
-            self._touched([departure.child.child_id for departure in found])
+            self._hub.touched([departure.child.child_id for departure in found])
             if self._strategy.confirm_handover:
                 self._moved_away(found)
 
@@ -297,7 +294,7 @@ class Departures:
         pause = self._backoff.pause(failures.count, self._hub.rng)
         failures.not_before = self._hub.runtime.clock.now() + pause
         self._out.put(departure.to, NotMoved, departure.batch, (child_id, why))
-        self._touched([child_id])
+        self._hub.touched([child_id])
 
     def _revive(self, departure: Departure, why: Any) -> None:
         child = departure.child
@@ -306,14 +303,11 @@ class Departures:
         if departure.sent:
             handover.fail_callers(self._hub.runtime, departure.to, departure.entries)
             departure.entries, departure.callers = [], []
-        self._owner.revive(child, departure)
+        self._start_again(departure)
 
     def _end(self, departure: Departure) -> None:
         del self._all[departure.child.child_id]
         self._hub.moving.discard(departure.child.child_id)
-
-    def _touched(self, child_ids: list[str]) -> None:
-        self._hub.tell("coordinator", ("touched", child_ids))
 
     # -- now and then ------------------------------------------------------------------------------------------------
 

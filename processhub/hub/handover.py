@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
-import processhub.hub.arrivals as arrivals
-import processhub.hub.departures as departures
 from processhub.hub.arrivals import Arrivals
-from processhub.hub.departures import Departures
+from processhub.hub.copies import Copies
+from processhub.hub.departures import Departures, Revive
 from processhub.hub.handover_messages import Begin, Commit, Done, NotMoved, Ready, Started, States
 from processhub.hub.hub import Hub
 from processhub.hub.outbox import Outbox
+from processhub.hub.start_queue import StartQueue
+from processhub.hub.stops import Stops
 from processhub.strategy.migration.hot_swap import HotSwap
 from supervisor.pids import Ref
 from supervisor.processes import send_after
@@ -21,22 +22,21 @@ from supervisor.signals import Down, demonitor, monitor
 TICK_SECONDS: Final = 1.0
 
 
-class Owner(departures.Owner, arrivals.Owner, Protocol):
-    """The distributed supervisor."""
-
-
 class Handover:
-    """All moves of one node's distributed supervisor, `owner`, in whose process `me` it is."""
+    """All moves of one node's distributed supervisor, in whose process `me` it is.
 
-    def __init__(self, hub: Hub, me: Process, owner: Owner) -> None:
+    copies, queue, stops: what moves, where it starts, and where it is stopped if it cannot move hot.
+    """
+
+    def __init__(self, hub: Hub, me: Process, copies: Copies, queue: StartQueue, stops: Stops, revive: Revive) -> None:
         strategy = hub.config.migration_strategy
         if not isinstance(strategy, HotSwap):
             strategy = HotSwap()  # none will begin
         self._hub = hub
         self._me = me
         self._out = Outbox(hub, me)
-        self.departures = Departures(hub, me, owner, self._out, strategy)
-        self.arrivals = Arrivals(hub, me, owner, self._out, strategy)
+        self.departures = Departures(hub, me, copies, stops, revive, self._out, strategy)
+        self.arrivals = Arrivals(hub, me, copies, queue, self._out, strategy)
         self._watched: dict[str, Ref] = {}
         self._ticking = False
         hub.moving.clear()

@@ -311,6 +311,10 @@ class Hub:
         except NoProcess:
             log.debug("hub %s: no %s just now for %.200r", self.hub_id, part, request)
 
+    def touched(self, child_ids: list[str]) -> None:
+        """Something about these children changed here: the coordinator looks at them again."""
+        self.tell("coordinator", ("touched", child_ids))
+
     def copy_of(self, value: Any, what: str) -> Any:
         """`value` as another node would get it. Raises EncodeError, NotImportable."""
         return self.codec.unpack(self.codec.pack(value, what))

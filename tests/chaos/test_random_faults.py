@@ -267,13 +267,13 @@ class Run:
                 "gone": coordinator.members._gone,
                 "joining": hub._joining,
                 "change": hub._waiting,
-                "jobs": [child.child_id for child in supervisor.children.values() if child.job is not None],
-                "stopping": [child.child_id for child in supervisor.children.values() if child.stopping],
-                "came up": supervisor._came_up,
+                "jobs": [child.child_id for child in supervisor.copies.children.values() if child.job is not None],
+                "stopping": [child.child_id for child in supervisor.copies.children.values() if child.stopping],
+                "came up": list(supervisor.news._ended),
             }
             assert not any(left.values()), f"left on {node.name}: {left}"
             local = len(local_pids(node))
-            assert len(supervisor.children) == len(supervisor.by_pid) == local
+            assert len(supervisor.copies.children) == len(supervisor.copies.by_pid) == local
             extra = len(node.runtime.table) - local
             assert extra < 25, f"{extra} processes beside children on {node.name}"
             assert len(hub.index) == len(hub.registry.children)

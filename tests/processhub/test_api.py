@@ -53,7 +53,7 @@ def assert_untouched(cluster: Cluster) -> None:
     for node in cluster:
         assert node.run(ProcessHub.registry_dump, HUB) == {}
         assert hub_of(node).registry.own_table == {}
-        assert children.part_of(node, "distributed_supervisor").children == {}
+        assert children.part_of(node, "distributed_supervisor").copies.children == {}
 
 
 # -- what the call itself raises -------------------------------------------------------------------------------------

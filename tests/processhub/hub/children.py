@@ -179,7 +179,7 @@ def runs(cluster: Cluster) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for node in cluster:
         part = part_of(node, "distributed_supervisor") if node.is_alive else None
-        for child in part.children.values() if part is not None else ():
+        for child in part.copies.children.values() if part is not None else ():
             if child.pid is not None and node.runtime.local(child.pid) is not None:
                 found.setdefault(child.child_id, []).append(node.name)
     return found

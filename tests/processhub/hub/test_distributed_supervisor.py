@@ -211,7 +211,7 @@ def test_a_start_that_hangs_is_given_up_when_its_child_is_stopped() -> None:
         start(node, ChildSpec("slow", (Slow.start_link, (1.0,)), shutdown=2.0))
         table = len(node.runtime.table)
         kill(node, pid_of(node, "slow"))
-        with_init = part_of(node, "distributed_supervisor").children["slow"]
+        with_init = part_of(node, "distributed_supervisor").copies.children["slow"]
         cluster.advance(0.1)
         assert with_init.job is not None
         before = cluster.now()
@@ -233,7 +233,7 @@ def test_an_init_that_takes_for_ever_at_a_restart_can_be_stopped() -> None:
         assert cluster.now() - before == pytest.approx(2.0, abs=0.01)
         settle(cluster)
         assert runs(cluster) == {}
-        assert not part_of(node, "distributed_supervisor").children
+        assert not part_of(node, "distributed_supervisor").copies.children
 
 
 def start_endless_unless_quick() -> Pid:
@@ -249,7 +249,8 @@ def test_a_child_that_was_stopped_by_another_node_while_it_starts_there_stops() 
         settle(cluster)
         cluster.crash(1)
         cluster.advance(1.5)  # its children are being started on the other node
-        moving = [c for c in part_of(cluster[0], "distributed_supervisor").children.values() if c.job is not None]
+        copies = part_of(cluster[0], "distributed_supervisor").copies
+        moving = [child for child in copies.children.values() if child.job is not None]
         assert moving
         result = stop(cluster[0], [f"s{n}" for n in range(10)])
         assert result.status == "ok"

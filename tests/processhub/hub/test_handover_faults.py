@@ -250,4 +250,4 @@ def test_a_failed_move_is_tried_again_and_again(sent: list[type], monkeypatch: p
         monkeypatch.setattr(Ledger, "alter_handover_state", alter)
         cluster.advance(10.0)
         scene.check(scene.ids)
-        assert part_of(scene.new, "distributed_supervisor").children.keys() >= set(scene.leaving)
+        assert part_of(scene.new, "distributed_supervisor").copies.children.keys() >= set(scene.leaving)

@@ -187,7 +187,7 @@ def test_conflicts_and_moves_are_no_crashes() -> None:
         cluster.add()
         settle(cluster)
         for node in cluster:
-            for child in part_of(node, "distributed_supervisor").children.values():
+            for child in part_of(node, "distributed_supervisor").copies.children.values():
                 assert not child.restarts
                 assert child.failures == 0
 

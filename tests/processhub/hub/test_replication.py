@@ -127,7 +127,7 @@ def test_rollback_stops_copies_whose_start_is_still_under_way() -> None:
         specs = [FailsElsewhere.child_spec(first, id="kid"), Slow.child_spec(3.0, id="slow")]
         before = cluster.now()
         assert start(cluster[0], specs, on_failure="rollback", timeout=4.0).rollback
-        assert all(part_of(node, "distributed_supervisor").children == {} for node in cluster)
+        assert all(part_of(node, "distributed_supervisor").copies.children == {} for node in cluster)
         assert cluster.now() - before < 8.1
         settle(cluster)
         assert runs(cluster) == {}

@@ -211,7 +211,7 @@ def test_what_was_told_is_forgotten_with_the_copy() -> None:
         settle(cluster)
         assert all(hub_of(node).roles._known == {} for node in cluster)
         assert runs(cluster) == {}
-        assert part_of(cluster[0], "distributed_supervisor").children == {}
+        assert part_of(cluster[0], "distributed_supervisor").copies.children == {}
 
 
 def test_a_signal_can_be_sent_between_nodes() -> None:
