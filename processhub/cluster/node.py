@@ -25,7 +25,7 @@ from processhub.cluster.wire import Codec
 from processhub.cluster.zerorpc_transport import ZerorpcTransport
 from supervisor.errors import CallTimeout, NoConnection, SupervisorError
 from supervisor.pids import Pid
-from supervisor.processes import await_exit, new_wait
+from supervisor.processes import await_exit
 from supervisor.reasons import KILLED
 from supervisor.records import INFO, Process
 from supervisor.runtime import (
@@ -39,7 +39,7 @@ from supervisor.runtime import (
     reset_after_fork,
 )
 from supervisor.signals import exit_process
-from supervisor.waits import Wait
+from supervisor.waiters import Waiters
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +77,7 @@ class Node:
         self.rng = rng if rng is not None else SystemRandom()
         self._refusals: dict[str, str] = {}  # who does not accept us, and why
         self._watchers: dict[Pid, Process] = {}
-        self._connecting: dict[str, list[Wait]] = {}
+        self._connecting: Waiters[str] = Waiters(runtime)  # for a link to a node
         self._timer: Any = None
         self._discover_timer: Any = None
         self._began_at = 0.0
@@ -122,7 +122,8 @@ class Node:
         self.links.say_bye()
         self.links.close()
         self.transport.close()
-        self._answer_connecting(list(self._connecting), False)
+        for peer in list(self._connecting):
+            self._connecting.wake(peer, False)
         server = self.runtime.names.get(NodeServer.NAME)
         if server is not None:
             NodeServer.stop(server.pid)
@@ -152,7 +153,7 @@ class Node:
         """The link to `node` is up."""
         self._refusals.pop(node, None)
         self._carry_out(self.membership.session_up(node, incarnation, self.runtime.clock.now()))
-        self._answer_connecting([node], True)
+        self._connecting.wake(node, True)
 
     def link_down(self, node: str) -> None:
         """The link to `node` is down: it is suspect."""
@@ -169,7 +170,7 @@ class Node:
         """`node` does not accept us."""
         log.error("node %s refused the connection of %s: %s", node, self.name, why)
         self._refusals[node] = why
-        self._answer_connecting([node], False)
+        self._connecting.wake(node, False)
 
     def said_bye(self, node: str) -> None:
         """`node` leaves."""
@@ -294,22 +295,7 @@ class Node:
         self.membership.wanted(node)
         self.links.open(node)
         self._arm_tick()
-        wait = new_wait(self.runtime, CONNECT_SECONDS)
-        self._connecting.setdefault(node, []).append(wait)
-        try:
-            self.runtime.scheduler.suspend(wait)
-        finally:
-            waits = self._connecting.get(node)
-            if waits is not None and wait in waits:
-                waits.remove(wait)
-                if not waits:
-                    del self._connecting[node]
-        return wait.value is True
-
-    def _answer_connecting(self, nodes: Sequence[str], worked: bool) -> None:
-        for node in nodes:
-            for wait in self._connecting.pop(node, []):
-                wait.reply(worked)
+        return self._connecting.wait(node, CONNECT_SECONDS)
 
     def drop_peer(self, node: str) -> None:
         """End the connection to `node` and do not connect again by ourselves."""

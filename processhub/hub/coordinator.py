@@ -8,14 +8,12 @@ its successor after a crash greets everybody and looks at every child once.
 from __future__ import annotations
 
 import logging
-from collections import deque
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection
 from typing import Any, Final
 
 from processhub.cluster.messages import NodeDown, NodeUp
 from processhub.hub.exchange import Exchange
 from processhub.hub.handover_messages import Draining
-from processhub.hub.hooks import Hook
 from processhub.hub.hub import LOCKED, Hub
 from processhub.hub.members import Members
 from processhub.hub.messages import (
@@ -37,15 +35,12 @@ from processhub.hub.messages import (
     StayRefused,
     VectorMessage,
 )
-from processhub.hub.moves import Moves
 from processhub.hub.observing import config_to_wire
 from processhub.hub.quorum import Quorum
-from processhub.hub.redistribution import announced
+from processhub.hub.reconcile_loop import RECONCILE, ReconcileLoop
 from processhub.hub.reporting import begin_report
-from processhub.hub.touched import Touched
 from processhub.hub.worker_queue import STATIC_CHILDREN
 from processhub.registry import Changes
-from processhub.strategy.distribution.centralized_load_balancer import BALANCER
 from processhub.strategy.partition_tolerance.majority_quorum import RESET_CLUSTER_SIZE
 from supervisor.gen_server import Continue, From, GenServer, NoReply, Stop
 from supervisor.processes import send_after, trap_exit
@@ -55,15 +50,13 @@ from supervisor.signals import Down, ExitSignal
 
 log = logging.getLogger(__name__)
 
-SLICE: Final = 250  # children that are looked at before other messages get their turn
 TICK_SECONDS: Final = 0.5
 STILL_SECONDS: Final = 2.0  # a tick that comes so late shows that the whole node stood still
 ARRIVAL_SECONDS: Final = 0.02  # between two looks whether the node has met those that it was told of
-RECONCILE: Final = "reconcile"
 
 
 class Coordinator(GenServer):
-    """Membership of the hub, exchange of the registry, and the reconciler's loop."""
+    """Membership of the hub, exchange of the registry, and when the reconciler looks at what."""
 
     def init(self, hub: Hub) -> Any:
         trap_exit(True)  # so that terminate runs
@@ -71,15 +64,11 @@ class Coordinator(GenServer):
         hub.hook_calls.open()
         self.me = current_process()
         self.exchange = Exchange(hub)
-        self.moves = Moves(hub)
+        self.loop = ReconcileLoop(hub, self.me.pid)
         self.quorum = Quorum(hub, self.me.pid, self)
         self.members = Members(hub, self.me, self.exchange, self)
-        self._touched = Touched()
-        self._scans: deque[Iterator[str]] = deque()
-        self._scheduled = False
         self._last_tick = hub.runtime.clock.now()
         self._arriving = False
-        self._redistributing: list[tuple[str, str]] = []  # ("nodeup" or "nodedown", node), until all is looked at
         return Continue("announce")
 
     def handle_continue(self, token: str) -> None:
@@ -96,7 +85,7 @@ class Coordinator(GenServer):
         hub.publish()
         self.members.remove_lost()
         if hub.joined:
-            self._look_at_all()
+            self.loop.look_at_all()
         self.quorum.check()
         self.check_joined()
 
@@ -112,7 +101,7 @@ class Coordinator(GenServer):
         elif kind is tuple:
             self._on_local(*request)
         elif request == RECONCILE:
-            self._reconcile()
+            self.loop.reconcile()
         else:
             handler = _CASTS.get(kind)
             if handler is None:
@@ -122,13 +111,13 @@ class Coordinator(GenServer):
 
     def _on_local(self, kind: str, argument: Any) -> None:
         if kind == "touched":
-            self._touch(argument)
+            self.loop.touch(argument)
         elif kind == "event":
             self._on_event(argument)
         elif kind == "supervisor":  # it is a new one: what was under way in the former is lost
-            self._look_at_all()
+            self.loop.look_at_all()
         elif kind == "promoted":  # what was under way was so under the former name
-            self.moves = Moves(self.hub)
+            self.loop.begin_anew()
             self._announce()
 
     def handle_call(self, request: Any, from_: From) -> Any:
@@ -152,7 +141,7 @@ class Coordinator(GenServer):
         raise ValueError(f"the coordinator got {request!r:.200}")
 
     def _is_busy(self) -> bool:
-        return not self.hub.joined or bool(self._touched or self._scans or self.moves.is_waiting())
+        return not self.hub.joined or self.loop.is_busy()
 
     def handle_info(self, message: Any) -> Any:
         if isinstance(message, Down):
@@ -184,17 +173,8 @@ class Coordinator(GenServer):
 
     def _on_hello(self, hello: HubHello) -> None:
         self.members.on_hello(hello)
-        if self.moves.waiting and not self.hub.is_in_the_dark:
-            self._touch(list(self.moves.waiting))
-
-    def _on_absent(self, absent: HubAbsent) -> None:
-        self.members.on_absent(absent)
-
-    def _on_refused(self, refused: HubRefused) -> None:
-        self.members.on_refused(refused)
-
-    def _on_leave(self, leave: HubLeave) -> None:
-        self.members.on_leave(leave)
+        if self.loop.moves.waiting and not self.hub.is_in_the_dark:
+            self.loop.touch_waiting()
 
     def _drain(self) -> None:
         """This node is about to leave: from now on the others own what it has."""
@@ -207,40 +187,17 @@ class Coordinator(GenServer):
         hub = self.hub
         if message.node in hub.members and message.node not in hub.draining:
             hub.draining.add(message.node)
-            self._redistribute("down", message.node)
+            self.loop.redistribute("down", message.node)
 
     def members_changed(self, change: str, node: str) -> None:
         """Other nodes are there. `change`: "up" or "down", for `node`."""
         self.quorum.members_changed()
-        self._redistribute(change, node)
+        self.loop.redistribute(change, node)
 
     def members_released(self, nodes: Collection[str]) -> None:
         """Lost members own nothing any more."""
         for node in nodes:
-            self._redistribute("down", node)
-
-    def _redistribute(self, change: str, node: str) -> None:
-        """Owners change: look at the children that this concerns."""
-        hub = self.hub
-        self._redistributing.append((f"node{change}", node))
-        hub.fire(Hook.PRE_NODES_REDISTRIBUTION, self._redistributing[-1])
-        copies = hub.copies
-        old, new = hub.place()
-        if hub.balances:
-            hub.tell(BALANCER, ("members", None))
-        affected = None
-        if copies == hub.copies:
-            affected = hub.config.distribution_strategy.affected(old, new, copies, hub.index)
-        if affected is None:
-            affected = iter(list(hub.registry.children))
-        if Hook.PRE_CHILDREN_REDISTRIBUTION in hub.hooks:
-            affected = announced(hub, affected, old, copies, (change, node))
-        self._scans.append(affected)
-        self._touched.update(self.moves.waiting)
-        if hub.moving:
-            hub.tell("distributed_supervisor", ("handover", "members"))
-        hub.level = LOCKED
-        self._reconcile_soon()
+            self.loop.redistribute("down", node)
 
     # -- quorum ------------------------------------------------------------------------------------------------------
 
@@ -252,11 +209,11 @@ class Coordinator(GenServer):
         """The lock is an ordinary one again, and all children are looked at."""
         self.hub.tell("event_queue", ("changed", LOCKED))
         self.hub.tell("worker_queue", STATIC_CHILDREN)
-        self._look_at_all()
+        self.loop.look_at_all()
 
     def tables_caught_up(self) -> None:
         """Children that nobody seemed to hold may be started now."""
-        self._touch(list(self.moves.waiting))
+        self.loop.touch_waiting()
 
     def is_behind(self) -> bool:
         """Whether members have written what has not arrived here."""
@@ -265,9 +222,6 @@ class Coordinator(GenServer):
     def ask_members(self, nodes: Collection[str]) -> None:
         """Greet these members anew."""
         self.members.ask(nodes)
-
-    def _on_quorum_news(self, news: QuorumNews) -> None:
-        self.quorum.on_news(news)
 
     # -- joining -----------------------------------------------------------------------------------------------------
 
@@ -293,7 +247,7 @@ class Coordinator(GenServer):
         self.hub.joined = True
         self.quorum.check()  # before anybody who waits for it may start something
         self.hub.has_joined()
-        self._look_at_all()
+        self.loop.look_at_all()
 
     def _join_deadline(self) -> None:
         hub = self.hub
@@ -301,11 +255,6 @@ class Coordinator(GenServer):
             missing = sorted(self.members.awaited | set(hub.registry.unknown(hub.others())))
             log.warning("hub %s goes on without having heard from %s", hub.hub_id, ", ".join(missing) or "all")
             self._join()
-
-    def _look_at_all(self) -> None:
-        self._scans.append(iter(list(self.hub.registry.children)))
-        self._scans.append(iter(list(self.hub.registry.own_table)))
-        self._reconcile_soon()
 
     # -- registry ----------------------------------------------------------------------------------------------------
 
@@ -315,14 +264,14 @@ class Coordinator(GenServer):
             return
         if changes.children or changes.rows:
             self.hub.applied(changes)
-            self._touch(row.child_id for row in changes.rows)
-            self._touch(change.child_id for change in changes.children)
+            self.loop.touch(row.child_id for row in changes.rows)
+            self.loop.touch(change.child_id for change in changes.children)
         if changes.settling:
             self._after(0.0, "settle")
         if not self.hub.joined:
             self.check_joined()
         elif changes.tables:
-            self._touch(list(self.moves.waiting))
+            self.loop.touch_waiting()
         if self.hub.partitioned:
             self.quorum.check()
 
@@ -335,49 +284,6 @@ class Coordinator(GenServer):
     def _settle(self) -> None:
         self.changed(self.hub.registry.settle())
 
-    def _touch(self, child_ids: Iterable[str]) -> None:
-        self._touched.update(child_ids)
-        self._reconcile_soon()
-
-    # -- the reconciler's loop ---------------------------------------------------------------------------------------
-
-    def _reconcile_soon(self) -> None:
-        if not self._scheduled and self.hub.joined and (self._touched or self._scans):
-            self._scheduled = True
-            GenServer.cast(self.me.pid, RECONCILE)
-
-    def _reconcile(self) -> None:
-        """Look at a slice of what was touched; the rest after the messages that came meanwhile."""
-        self._scheduled = False
-        hub = self.hub
-        if not hub.takes_part:
-            self._touched.clear()
-            self._scans.clear()
-        else:
-            taken = self._take(SLICE)
-            self.moves.look_at(taken)
-            self.moves.carry_out()
-            hub.roles.look_at(taken)
-        if self._touched or self._scans:
-            self._reconcile_soon()
-        else:
-            hub.level = 0
-            redistributed, self._redistributing = self._redistributing, []
-            for change in redistributed:
-                hub.fire(Hook.POST_NODES_REDISTRIBUTION, change)
-
-    def _take(self, count: int) -> list[str]:
-        taken: list[str] = []
-        while self._touched and len(taken) < count:
-            taken.append(self._touched.popleft())
-        while self._scans and len(taken) < count:
-            child_id = next(self._scans[0], "")
-            if child_id:
-                taken.append(child_id)
-            else:
-                self._scans.popleft()
-        return taken
-
     # -- now and then ------------------------------------------------------------------------------------------------
 
     def _tick(self) -> None:
@@ -386,9 +292,9 @@ class Coordinator(GenServer):
         now = self.hub.runtime.clock.now()
         last, self._last_tick = self._last_tick, now
         if now - last > STILL_SECONDS:
-            self.moves.stood_still()
+            self.loop.moves.stood_still()
         self.quorum.tick()
-        self._touch(self.moves.due())
+        self.loop.touch(self.loop.moves.due())
         self.exchange.ask_again()
 
     def _discover(self) -> None:
@@ -401,45 +307,29 @@ class Coordinator(GenServer):
         hub = self.hub
         self._after(hub.config.synchronization_strategy.pause(hub.rng), "round")
         self.exchange.round()
-        if not self._scans and hub.joined:
-            self._look_at_all()
-
-    def _compare(self) -> None:
-        self.exchange.compare_again()
-
-    def _on_offer(self, offer: Offer) -> None:
-        self.moves.on_offer(offer)
-
-    def _on_accept(self, accept: Accept) -> None:
-        self.moves.on_accept(accept)
-
-    def _on_stay(self, stay: Stay) -> None:
-        self.moves.on_stay(stay)
-
-    def _on_stay_refused(self, refused: StayRefused) -> None:
-        self.moves.on_stay_refused(refused)
+        self.loop.look_at_all_again()
 
 
-_CASTS: Final[dict[type, Any]] = {
+_CASTS: Final[dict[type, Callable[[Coordinator, Any], None]]] = {
     HubHello: Coordinator._on_hello,
-    HubAbsent: Coordinator._on_absent,
-    HubRefused: Coordinator._on_refused,
-    HubLeave: Coordinator._on_leave,
+    HubAbsent: lambda self, absent: self.members.on_absent(absent),
+    HubRefused: lambda self, refused: self.members.on_refused(refused),
+    HubLeave: lambda self, leave: self.members.on_leave(leave),
     VectorMessage: Coordinator._on_vector,
-    Offer: Coordinator._on_offer,
-    Accept: Coordinator._on_accept,
-    Stay: Coordinator._on_stay,
-    StayRefused: Coordinator._on_stay_refused,
+    Offer: lambda self, offer: self.loop.moves.on_offer(offer),
+    Accept: lambda self, accept: self.loop.moves.on_accept(accept),
+    Stay: lambda self, stay: self.loop.moves.on_stay(stay),
+    StayRefused: lambda self, refused: self.loop.moves.on_stay_refused(refused),
     Draining: Coordinator._on_draining,
-    QuorumNews: Coordinator._on_quorum_news,
+    QuorumNews: lambda self, news: self.quorum.on_news(news),
 }
-_TIMERS: Final[dict[str, Any]] = {
+_TIMERS: Final[dict[str, Callable[[Coordinator], None]]] = {
     "join_deadline": Coordinator._join_deadline,
     "discover": Coordinator._discover,
     "tick": Coordinator._tick,
     "arrival": Coordinator._on_arrival,
     "round": Coordinator._round,
     "settle": Coordinator._settle,
-    "quorum": lambda coordinator: coordinator.quorum.check(),
-    "compare": Coordinator._compare,
+    "quorum": lambda self: self.quorum.check(),
+    "compare": lambda self: self.exchange.compare_again(),
 }

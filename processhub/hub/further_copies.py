@@ -47,7 +47,7 @@ def _await_copy(hub: Hub, child_id: str, vector: RegistryVector, deadline: float
         elif child_id not in hub.registry.children and not hub.registry.lacks(vector):
             pass  # it is desired no more: it ended for good, or was stopped, before this copy was needed
         else:
-            hub.await_change(child_id, min(remaining, LOOK_SECONDS))
+            hub.changing.wait(child_id, min(remaining, LOOK_SECONDS))
             continue
         return
 

@@ -32,9 +32,8 @@ from supervisor.errors import NoProcess
 from supervisor.forwarding import note_moves
 from supervisor.gen_server import GenServer
 from supervisor.pids import Pid
-from supervisor.processes import new_wait
 from supervisor.runtime import Runtime
-from supervisor.waits import Wait
+from supervisor.waiters import Waiters
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +66,7 @@ class Hub:
     hooks: the handlers registered on this node; `hook_calls` calls them.
     has_single_copies: by Singularity; a custom strategy may do the same, but is not known to.
     pid_of: child id -> the pid that answers for it, or None.
+    changing: who waits for any change of a child, by its id; `joining`: who waits until the hub has joined.
     failures: child id -> why its copy here did not start, or was given up.
     """
 
@@ -105,8 +105,8 @@ class Hub:
         self.roles = Roles(self)
         self.routes = Routes(config.synchronization_strategy, rng)
         self.placement: Placement = config.distribution_strategy.place(self.lives)
-        self._waiting: dict[str, list[Wait]] = {}
-        self._joining: list[Wait] = []
+        self.changing: Waiters[str] = Waiters(runtime)
+        self.joining: Waiters[str] = Waiters(runtime)
         self._publishing = False
         self._directly: set[str] = set()  # who gets what is being published without a detour
 
@@ -321,9 +321,9 @@ class Hub:
 
     def written(self, child_ids: Iterable[str]) -> None:
         """Rows of these children were changed here: wake who waits for them."""
-        if self._waiting:
+        if self.changing:
             for child_id in child_ids:
-                self._wake(child_id)
+                self.changing.wake(child_id)
 
     def applied(self, changes: Changes) -> None:
         """Changes came from another node: keep the index, send to new pids, wake who waits, tell the hooks."""
@@ -335,45 +335,20 @@ class Hub:
                 self.index.discard(change.child_id)
         if self.hooks:
             self.hook_calls.rows_changed(changes.rows)
-        if self._waiting:
+        if self.changing:
             for row in changes.rows:
-                self._wake(row.child_id)
+                self.changing.wake(row.child_id)
             for change in changes.children:
                 if change.new is None:
-                    self._wake(change.child_id)
+                    self.changing.wake(change.child_id)
 
-    # -- waiting -----------------------------------------------------------------------------------------------------
-
-    def await_change(self, child_id: str, timeout: float | None) -> bool:
-        """Suspend until something about this child changes. False when that takes longer than `timeout` seconds."""
-        wait = new_wait(self.runtime, timeout)
-        self._waiting.setdefault(child_id, []).append(wait)
-        try:
-            self.runtime.scheduler.suspend(wait)
-        finally:
-            waits = self._waiting.get(child_id)
-            if waits is not None and wait in waits:
-                waits.remove(wait)
-                if not waits:
-                    del self._waiting[child_id]
-        return wait.value is True
-
-    def _wake(self, child_id: str) -> None:
-        for wait in self._waiting.pop(child_id, ()):
-            wait.reply(True)
+    # -- joining -----------------------------------------------------------------------------------------------------
 
     def await_joined(self, timeout: float | None) -> bool:
         """Suspend until the hub has heard all members. False when that takes longer than `timeout` seconds."""
-        if self.joined:
-            return True
-        wait = new_wait(self.runtime, timeout)
-        self._joining.append(wait)
-        self.runtime.scheduler.suspend(wait)
-        return wait.value is True
+        return self.joined or self.joining.wait(self.hub_id, timeout)
 
     def has_joined(self) -> None:
         """All members were heard."""
         self.joined = True
-        joining, self._joining = self._joining, []
-        for wait in joining:
-            wait.reply(True)
+        self.joining.wake(self.hub_id)

@@ -51,7 +51,7 @@ class HubVia:
             remaining = None if deadline is None else deadline - hub.runtime.clock.now()
             if remaining is not None and remaining <= 0:
                 raise CallTimeout(f"no copy of {self!r} runs, and none came within {timeout} s")
-            hub.await_change(self.child_id, remaining)
+            hub.changing.wait(self.child_id, remaining)
             pid = hub.lookup.pid_of(self.child_id, gone)
             if pid is not None:
                 return pid

@@ -260,13 +260,13 @@ class Run:
             hub, coordinator = hub_of(node), part_of(node, "coordinator")
             supervisor = part_of(node, "distributed_supervisor")
             left = {
-                "waiting": coordinator.moves.waiting,
-                "pending": coordinator.moves._pending,
-                "choosing": coordinator.moves.choosing is not None and coordinator.moves.choosing.waiting,
-                "promises": coordinator.moves._promises._given,
+                "waiting": coordinator.loop.moves.waiting,
+                "pending": coordinator.loop.moves._pending,
+                "choosing": coordinator.loop.moves.choosing is not None and coordinator.loop.moves.choosing.waiting,
+                "promises": coordinator.loop.moves._promises._given,
                 "gone": coordinator.members._gone,
-                "joining": hub._joining,
-                "change": hub._waiting,
+                "joining": list(hub.joining),
+                "change": list(hub.changing),
                 "jobs": [child.child_id for child in supervisor.copies.children.values() if child.job is not None],
                 "stopping": [child.child_id for child in supervisor.copies.children.values() if child.stopping],
                 "came up": list(supervisor.news._ended),

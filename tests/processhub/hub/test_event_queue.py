@@ -73,7 +73,7 @@ def test_the_lock_of_a_partition_is_not_lifted_by_time_but_once_the_partition_is
         hub.standing.partitioned = True
         cast(cluster[0], "level", 10)
         # The reconciler unlocks when it has nothing left to do; here something is always left.
-        monkeypatch.setattr(part_of(cluster[0], "coordinator"), "_reconcile", lambda: None)
+        monkeypatch.setattr(part_of(cluster[0], "coordinator").loop, "reconcile", lambda: None)
         cluster.advance(60.0)
         assert cluster[0].run(ProcessHub.is_locked, HUB)
         hub.standing.partitioned = False

@@ -491,7 +491,7 @@ def left(cluster: Cluster) -> list[Any]:
     """What a hub keeps in memory, per node: sizes only."""
     sizes: list[Any] = []
     for node in cluster:
-        moves = part_of(node, "coordinator").moves
+        moves = part_of(node, "coordinator").loop.moves
         hub = hub_of(node)
         sizes.append(
             (
@@ -502,8 +502,8 @@ def left(cluster: Cluster) -> list[Any]:
                 len(moves._promises),
                 len(hub.registry.children),
                 len(hub.registry.own_table),
-                len(hub._waiting),
-                len(hub._joining),
+                len(hub.changing),
+                len(hub.joining),
                 len(hub.index),
             )
         )
