@@ -26,6 +26,7 @@ from supervisor.runtime import Runtime, current_process, current_runtime
 from supervisor.waits import FAILED, PENDING, REPLIED, Wait
 
 S = TypeVar("S")
+R = TypeVar("R")
 
 _MOMENT: Final = 0.001  # seconds that a call may wait for room in the link's queue before they count
 
@@ -126,7 +127,7 @@ def call_any(server: Any, request: Any, timeout: float | None, caller: Process |
         return ask_from_thread(runtime, partial(call_any, server, request, timeout))
     me = caller or current_process()
     if not isinstance(server, Pid) and hasattr(server, "resolve"):
-        return _call_via(me, server, request, timeout)
+        return ask_behind(server, lambda pid, left: call_any(pid, request, left, me), timeout)
     if runtime.moved:
         server = runtime.moved.latest(server)
     if me.status == TRACED:
@@ -139,10 +140,10 @@ def call_any(server: Any, request: Any, timeout: float | None, caller: Process |
     return call_local(me, target, request, timeout)
 
 
-def _call_via(me: Process, via: Via, request: Any, timeout: float | None) -> Any:
-    """Call whoever is behind the name. One that was dead already has certainly not handled the request: its successor
-    is asked, within the same deadline."""
-    clock = me.runtime.clock
+def ask_behind(via: Via, ask: Callable[[Pid, float | None], R], timeout: float | None) -> R:
+    """`ask(pid, seconds left)` of whoever is behind the name. One that was dead already has certainly not handled the
+    request: its successor is asked, within the same deadline."""
+    clock = current_runtime().clock
     deadline = None if timeout is None else clock.now() + timeout
     gone: Pid | None = None
 
@@ -152,7 +153,7 @@ def _call_via(me: Process, via: Via, request: Any, timeout: float | None) -> Any
     while True:
         pid = via.resolve(remaining(), gone)
         try:
-            return call_any(pid, request, remaining(), me)  # anew: the name may have been long in coming
+            return ask(pid, remaining())  # anew: the name may have been long in coming
         except NoProcess:
             gone = pid
 

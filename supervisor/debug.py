@@ -17,13 +17,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from supervisor.calls import run_inside
+from supervisor.calls import ask_behind, run_inside
 from supervisor.debugged import Counts, Debugged, Sink, TraceEvent, log
 from supervisor.dumps import dump, dump_on_signal
-from supervisor.errors import NoProcess
 from supervisor.infos import info
 from supervisor.pids import Pid
-from supervisor.processes import Via
 from supervisor.records import Process
 from supervisor.reports import formatted_state
 from supervisor.runtime import current_runtime
@@ -125,7 +123,7 @@ def trace(server: Any, on_or_sink: bool | Sink | None = True, timeout: float | N
 
 def _inside(server: Any, fn: Callable[[Process], Any], timeout: float | None) -> Any:
     if not isinstance(server, Pid) and hasattr(server, "resolve"):
-        return _inside_via(server, fn, timeout)
+        return ask_behind(server, lambda pid, left: _inside(pid, fn, left), timeout)
     runtime = current_runtime()
     if runtime.is_remote(server):
         raise ValueError(f"{server!r:.200} belongs to another node; debug works on its own node: use Node.spawn")
@@ -133,23 +131,6 @@ def _inside(server: Any, fn: Callable[[Process], Any], timeout: float | None) ->
     if process is not None and not process.is_server:
         raise TypeError(f"{process!r} is a plain process; debug works on servers")
     return run_inside(server, fn, timeout)
-
-
-def _inside_via(via: Via, fn: Callable[[Process], Any], timeout: float | None) -> Any:
-    """In whoever is behind the name; as in a call, the successor of one that was dead already is asked."""
-    clock = current_runtime().clock
-    deadline = None if timeout is None else clock.now() + timeout
-    gone: Pid | None = None
-
-    def remaining() -> float | None:
-        return None if deadline is None else max(0.0, deadline - clock.now())
-
-    while True:
-        pid = via.resolve(remaining(), gone)
-        try:
-            return _inside(pid, fn, remaining())
-        except NoProcess:
-            gone = pid
 
 
 def _state_of(process: Process) -> Any:

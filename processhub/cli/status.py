@@ -16,7 +16,6 @@ from processhub.cli.survey import Problem, Survey, Watch
 from processhub.cli.tables import aligned, counted
 
 _LOOK_AGAIN_SECONDS: Final = 0.25
-_COUNTED: Final = ("running", "starting", "restarting", "leaving", "failed")
 
 T = TypeVar("T")
 

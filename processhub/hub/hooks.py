@@ -129,8 +129,6 @@ HOOK_DATA: Final = _Placeholder()
 """Stands among the arguments of a handler for the data of the event."""
 
 DEFAULT_PRIORITY = 0
-OWN_PRIORITY = 100
-"""The priority of the library's own handlers."""
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 from processhub.strategy.base import Strategy
 from processhub.strategy.distribution.ring_index import RingIndex
+from processhub.strategy.errors import InvalidChildMapping
 
 
 class Placement(ABC):
@@ -59,11 +60,12 @@ class Distribution(Strategy, ABC):
                 want the nodes: declare it as `Iterable[str]` then.
         """
 
-    @abstractmethod
     def assign(
         self, child_ids: Collection[str], child_mapping: Mapping[str, Any] | None, placement: Placement, n: int
     ) -> Mapping[str, Any]:
         """What goes into the placement register of each child that is to be started; None for those left out.
+
+        By default nothing is chosen for a child, and a mapping, which would be ignored, is refused.
 
         Args:
             child_ids: the children of one start.
@@ -74,6 +76,12 @@ class Distribution(Strategy, ABC):
         Raises:
             MissingChildMapping, InvalidChildMapping, ChildMappingMismatch, ChildReplicationMismatch: as the names say.
         """
+        if child_mapping:
+            raise InvalidChildMapping(
+                f"child_mapping={child_mapping!r:.200} was given, but {type(self).__name__} chooses the nodes itself: "
+                "leave the option out, or use distribution_strategy=Guided()"
+            )
+        return {}
 
     def affected(self, old: Placement, new: Placement, n: int, index: RingIndex) -> Iterator[str] | None:
         """The children whose `n` owners differ, one after the other; the index may change in the meantime.

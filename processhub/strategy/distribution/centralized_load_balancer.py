@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from processhub.strategy.distribution.base import Distribution, Placement
+from processhub.strategy.distribution.base import Distribution
 from processhub.strategy.distribution.load import Load
 from processhub.strategy.distribution.load_placement import LoadPlacement
-from processhub.strategy.errors import InvalidChildMapping, ProcessHubError
+from processhub.strategy.errors import ProcessHubError
 from processhub.strategy.options import check, check_count, check_seconds, is_number
 from supervisor.gen_server import GenServer
 from supervisor.runtime import current_runtime
@@ -72,21 +72,6 @@ class CentralizedLoadBalancer(Distribution):
     def place(self, members: Mapping[str, int]) -> LoadPlacement:
         """The placement among these lives of nodes."""
         return LoadPlacement(members)
-
-    def assign(
-        self, child_ids: Collection[str], child_mapping: Mapping[str, Any] | None, placement: Placement, n: int
-    ) -> Mapping[str, Any]:
-        """Nothing yet: the leader is asked when the start runs.
-
-        Raises:
-            InvalidChildMapping: there is a mapping, which would be ignored.
-        """
-        if child_mapping:
-            raise InvalidChildMapping(
-                f"child_mapping={child_mapping!r:.200} was given, but {type(self).__name__} chooses the nodes itself: "
-                "leave the option out, or use distribution_strategy=Guided()"
-            )
-        return {}
 
     def score(self, load: Load) -> float:
         """How full a node is by one measurement: 0 idle, 1 full."""

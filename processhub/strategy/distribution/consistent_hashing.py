@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from processhub.strategy.distribution.base import Distribution, Placement
 from processhub.strategy.distribution.ring_index import RingIndex
-from processhub.strategy.errors import InvalidChildMapping
 from ring.hash_ring import HashRing, changes
 
 
@@ -44,21 +43,6 @@ class ConsistentHashing(Distribution):
     def place(self, members: Iterable[str]) -> RingPlacement:
         """The ring of these nodes, all of the same weight."""
         return RingPlacement(HashRing(members))
-
-    def assign(
-        self, child_ids: Collection[str], child_mapping: Mapping[str, Any] | None, placement: Placement, n: int
-    ) -> Mapping[str, Any]:
-        """Nothing: the ring answers.
-
-        Raises:
-            InvalidChildMapping: there is a mapping, which would be ignored.
-        """
-        if child_mapping:
-            raise InvalidChildMapping(
-                f"child_mapping={child_mapping!r:.200} was given, but ConsistentHashing chooses the nodes itself: "
-                "leave the option out, or use distribution_strategy=Guided()"
-            )
-        return {}
 
     def affected(self, old: Placement, new: Placement, n: int, index: RingIndex) -> Iterator[str] | None:
         """The children in the ranges of the ring that got other owners."""
