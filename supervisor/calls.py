@@ -16,7 +16,7 @@ from greenlet import getcurrent
 
 import supervisor.distribution as distribution
 from supervisor.directives import From, StopRequest
-from supervisor.errors import CallAgain, CallTimeout, NoProcess, ProcessExit
+from supervisor.errors import CallAgain, CallTimeout, NoConnection, NoProcess, ProcessExit
 from supervisor.native import Answer, get_ident
 from supervisor.pids import Pid
 from supervisor.processes import Via, die_here, new_wait, tell_trace
@@ -28,6 +28,7 @@ from supervisor.waits import FAILED, PENDING, REPLIED, Wait
 S = TypeVar("S")
 
 _MOMENT: Final = 0.001  # seconds that a call may wait for room in the link's queue before they count
+_RESOLVE_AGAIN: Final = 0.05  # seconds until a name is looked up again that led to a node which is not connected
 
 
 _new: Final = object.__new__
@@ -140,8 +141,11 @@ def call_any(server: Any, request: Any, timeout: float | None, caller: Process |
 
 
 def _call_via(me: Process, via: Via, request: Any, timeout: float | None) -> Any:
-    """Call whoever is behind the name. One that was dead already has certainly not handled the request: its successor
-    is asked, within the same deadline."""
+    """Call whoever is behind the name, within one deadline.
+
+    One that was dead already has certainly not handled the request: its successor is asked. Nor has one on a node that
+    is not connected: who keeps the name learns of that soon, or the node comes back.
+    """
     clock = me.runtime.clock
     deadline = None if timeout is None else clock.now() + timeout
     gone: Pid | None = None
@@ -155,6 +159,14 @@ def _call_via(me: Process, via: Via, request: Any, timeout: float | None) -> Any
             return call_any(pid, request, remaining(), me)  # anew: the name may have been long in coming
         except NoProcess:
             gone = pid
+        except NoConnection as error:
+            if error.was_sent or remaining() == 0.0:
+                raise
+            _pause(me.runtime, _RESOLVE_AGAIN, remaining())
+
+
+def _pause(runtime: Runtime, seconds: float, at_most: float | None) -> None:
+    runtime.scheduler.suspend(new_wait(runtime, seconds if at_most is None else min(seconds, at_most)))
 
 
 def _call_remote(me: Process, server: Any, request: Any, timeout: float | None) -> Any:

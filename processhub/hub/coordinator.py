@@ -79,7 +79,6 @@ class Coordinator(GenServer):
         self._scheduled = False
         self._last_tick = hub.runtime.clock.now()
         self._arriving = False
-        self._redistributing: list[tuple[str, str]] = []  # ("nodeup" or "nodedown", node), until all is looked at
         return Continue("announce")
 
     def handle_continue(self, token: str) -> None:
@@ -222,8 +221,8 @@ class Coordinator(GenServer):
     def _redistribute(self, change: str, node: str) -> None:
         """Owners change: look at the children that this concerns."""
         hub = self.hub
-        self._redistributing.append((f"node{change}", node))
-        hub.fire(Hook.PRE_NODES_REDISTRIBUTION, self._redistributing[-1])
+        hub.redistributing.append((f"node{change}", node))
+        hub.fire(Hook.PRE_NODES_REDISTRIBUTION, hub.redistributing[-1])
         copies = hub.copies
         old, new = hub.place()
         if hub.balances:
@@ -362,7 +361,7 @@ class Coordinator(GenServer):
             self._reconcile_soon()
         else:
             hub.level = 0
-            redistributed, self._redistributing = self._redistributing, []
+            redistributed, hub.redistributing = hub.redistributing, []
             for change in redistributed:
                 hub.fire(Hook.POST_NODES_REDISTRIBUTION, change)
 
