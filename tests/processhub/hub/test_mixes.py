@@ -14,12 +14,17 @@ from processhub import (
     GenServer,
     Hook,
     HookHandler,
+    HotSwap,
+    MajorityQuorum,
     NoConnection,
     Node,
     ProcessHub,
     process,
 )
 from processhub.hub.config import HubConfig
+from processhub.hub.handover_messages import Commit
+from processhub.hub.outbox import Outbox
+from processhub.testing import Cluster
 from tests.processhub.hub.children import (
     HUB,
     Counter,
@@ -30,9 +35,11 @@ from tests.processhub.hub.children import (
     hub_of,
     kill,
     pid_of,
+    runs,
     settle,
     start,
 )
+from tests.processhub.hub.movers import ids_that_move
 
 
 def listen(told: list[Any], *hooks: Hook) -> None:
@@ -162,3 +169,43 @@ def test_a_quorum_about_to_change_by_a_rounding_error_is_not_asked_without_end()
     """The timer came just before its time, and was set again for no time at all: the node did nothing else any more."""
     with cluster_of(1, partition_tolerance_strategy=Impatient(50)) as cluster:
         cluster.advance(1.0)
+
+
+def test_who_comes_back_with_a_hand_over_that_was_never_confirmed_starts_no_second_copy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The new node had given it up and gone on alone. At the repeated Commit the former one started the child again."""
+    moved: list[str] = []
+    send = Outbox.send
+
+    def send_and_cut(self: Outbox, node: str, message: Any) -> None:
+        if type(message) is Commit and not moved:
+            moved.extend(row[0] for row in message.rows)
+            cluster.partition([[0], [1, 2, 3]])
+        send(self, node, message)
+
+    monkeypatch.setattr(Outbox, "send", send_and_cut)
+    strategy = MajorityQuorum(initial_cluster_size=3)
+    with cluster_of(3, migration_strategy=HotSwap(handover=True), partition_tolerance_strategy=strategy) as cluster:
+        start(cluster[0], [Counter.child_spec(id=one) for one in ids_that_move(3, 12)])
+        settle(cluster)
+        new = cluster.add()
+        cluster.run_until(lambda: moved)
+        watch(cluster, 40.0, moved)
+        assert [runs(cluster).get(one) for one in moved] == [[new.name]] * len(moved)
+        cluster.heal()
+        watch(cluster, 10.0, moved)
+        settle(cluster)
+        assert [runs(cluster).get(one) for one in moved] == [[new.name]] * len(moved)
+
+
+def watch(cluster: Cluster, seconds: float, child_ids: list[str]) -> None:
+    """Let time pass; at no instant does one of these run twice."""
+    end = cluster.now() + seconds
+
+    def look() -> bool:
+        truth = runs(cluster)
+        assert all(len(truth.get(one, ())) <= 1 for one in child_ids), f"{truth} at {cluster.now()}"
+        return cluster.now() >= end - 1e-9
+
+    cluster.run_until(look, seconds + 5.0)
