@@ -283,3 +283,13 @@ def reply(from_: From, value: Any) -> None:
             wait.reply(value)
     else:
         distribution.reply(runtime, ref, value)
+
+
+def is_awaited(from_: From) -> bool:
+    """Whether the caller of an open call still waits, as far as this node has heard."""
+    ref = from_[1]
+    runtime = current_runtime()
+    if runtime.is_own(ref):
+        return runtime.armed_wait(ref) is not None
+    peer = runtime.peers.get(ref.node)
+    return peer is not None and ref in peer.served

@@ -34,6 +34,7 @@ from processhub.hub.revival import revived
 from processhub.hub.start_hooks import Outcome, note, tell_after, tell_before
 from processhub.hub.start_queue import TIMEOUT, Done, Job, StartQueue
 from processhub.registry import FAILED, RESTARTING, RUNNING, STARTING, SpecRecord
+from supervisor.calls import is_awaited
 from supervisor.errors import CallTimeout
 from supervisor.gen_server import From, GenServer, NoReply
 from supervisor.pids import Pid
@@ -152,6 +153,8 @@ class DistributedSupervisor(GenServer):
 
     def _start_request(self, request: StartChildren, from_: From) -> Any:
         hub = self.hub
+        if not is_awaited(from_):
+            return NoReply()  # this node stood still, and the caller has told its own that the time was over
         if not hub.joined:
             hub.runtime.spawn(self._start_when_joined, (request, from_), {})
             return NoReply()
@@ -184,7 +187,7 @@ class DistributedSupervisor(GenServer):
 
     def _start_when_joined(self, request: StartChildren, from_: From) -> None:
         """A hub that joins starts nothing yet: the request waits, and comes again."""
-        if self.hub.await_joined(request.timeout):
+        if self.hub.await_joined(request.timeout) and is_awaited(from_):
             GenServer.reply(from_, GenServer.call(self.me.pid, request, None))
         else:
             failed = {row[0]: TIMEOUT for row in request.rows}

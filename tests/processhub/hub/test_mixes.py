@@ -209,3 +209,16 @@ def watch(cluster: Cluster, seconds: float, child_ids: list[str]) -> None:
         return cluster.now() >= end - 1e-9
 
     cluster.run_until(look, seconds + 5.0)
+
+
+def test_a_start_given_up_while_the_owner_stood_still_is_not_begun_when_it_wakes() -> None:
+    """The caller was told that its time was over, and then the children ran after all."""
+    with cluster_of(2) as cluster:
+        cluster.pause(1, 4.0)
+        result = start(cluster[0], counters(20), timeout=2.0)
+        late = {error.child_id for error in result.errors if error.reason == "timeout"}
+        assert late
+        settle(cluster)
+        cluster.advance(2.0)
+        assert late.isdisjoint(runs(cluster))
+        assert start(cluster[0], counters(20), check_existing=False).started.keys() == late
