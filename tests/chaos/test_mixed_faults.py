@@ -31,7 +31,7 @@ from processhub.hub.config import HubConfig
 from processhub.hub.coordinator import TICK_SECONDS
 from processhub.hub.hook_calls import HookCalls
 from processhub.testing import ClusterNode
-from supervisor.processes import current_process
+from supervisor.runtime import current_process
 from tests.chaos.test_random_faults import KINDS, Run, host, replay
 from tests.processhub.hub.children import HUB, hub_of, local_pids, pid_of, runs
 from tests.processhub.hub.movers import check_nothing_left

@@ -85,10 +85,17 @@ def test_a_redistribution_ends_though_the_coordinator_crashes_in_its_midst() -> 
         third = cluster.add()
         hub = hub_of(cluster[0])
         cluster.run_until(lambda: third.name in hub.members)
-        cluster[0].run(lambda: hub.redistributing and process.exit(process.whereis(HUB), "kill"))
+        assert hub.redistributing
+        cluster[0].run(exit_part, HUB)
         settle(cluster)
         data = ("nodeup", third.name)
         assert told == [(Hook.PRE_NODES_REDISTRIBUTION, data), (Hook.POST_NODES_REDISTRIBUTION, data)]
+
+
+def exit_part(name: str) -> None:
+    pid = process.whereis(name)
+    assert pid is not None
+    process.exit(pid, "kill")
 
 
 def host(config: HubConfig) -> None:
@@ -100,8 +107,8 @@ def test_a_hub_killed_at_a_blow_can_be_started_again() -> None:
     """Nobody of it was left who could have taken it off its node's record, and every start "runs already"."""
 
     def kill_both() -> None:
-        for pid in (hub_of(cluster[0]).initializer, process.whereis(f"{HUB}.system_registry")):
-            process.exit(pid, "kill")
+        process.exit(former.initializer, "kill")
+        exit_part(f"{HUB}.system_registry")
 
     with cluster_of(2) as cluster:
         start(cluster[0], counters(10))
