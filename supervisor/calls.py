@@ -16,7 +16,7 @@ from greenlet import getcurrent
 
 import supervisor.distribution as distribution
 from supervisor.directives import From, StopRequest
-from supervisor.errors import CallAgain, CallTimeout, NoProcess, ProcessExit
+from supervisor.errors import CallAgain, CallTimeout, NoConnection, NoProcess, ProcessExit
 from supervisor.native import Answer, get_ident
 from supervisor.pids import Pid
 from supervisor.processes import Via, die_here, new_wait, tell_trace
@@ -29,6 +29,7 @@ S = TypeVar("S")
 R = TypeVar("R")
 
 _MOMENT: Final = 0.001  # seconds that a call may wait for room in the link's queue before they count
+_RESOLVE_AGAIN: Final = 0.05  # seconds until a name is looked up again that led to a node which is not connected
 
 
 _new: Final = object.__new__
@@ -141,9 +142,13 @@ def call_any(server: Any, request: Any, timeout: float | None, caller: Process |
 
 
 def ask_behind(via: Via, ask: Callable[[Pid, float | None], R], timeout: float | None) -> R:
-    """`ask(pid, seconds left)` of whoever is behind the name. One that was dead already has certainly not handled the
-    request: its successor is asked, within the same deadline."""
-    clock = current_runtime().clock
+    """`ask(pid, seconds left)` of whoever is behind the name, within one deadline.
+
+    One that was dead already has certainly not handled the request: its successor is asked. Nor has one on a node that
+    is not connected: who keeps the name learns of that soon, or the node comes back.
+    """
+    runtime = current_runtime()
+    clock = runtime.clock
     deadline = None if timeout is None else clock.now() + timeout
     gone: Pid | None = None
 
@@ -156,6 +161,14 @@ def ask_behind(via: Via, ask: Callable[[Pid, float | None], R], timeout: float |
             return ask(pid, remaining())  # anew: the name may have been long in coming
         except NoProcess:
             gone = pid
+        except NoConnection as error:
+            if error.was_sent or remaining() == 0.0:
+                raise
+            _pause(runtime, _RESOLVE_AGAIN, remaining())
+
+
+def _pause(runtime: Runtime, seconds: float, at_most: float | None) -> None:
+    runtime.scheduler.suspend(new_wait(runtime, seconds if at_most is None else min(seconds, at_most)))
 
 
 def _call_remote(me: Process, server: Any, request: Any, timeout: float | None) -> Any:
@@ -272,3 +285,13 @@ def reply(from_: From, value: Any) -> None:
             wait.reply(value)
     else:
         distribution.reply(runtime, ref, value)
+
+
+def is_awaited(from_: From) -> bool:
+    """Whether the caller of an open call still waits, as far as this node has heard."""
+    ref = from_[1]
+    runtime = current_runtime()
+    if runtime.is_own(ref):
+        return runtime.armed_wait(ref) is not None
+    peer = runtime.peers.get(ref.node)
+    return peer is not None and ref in peer.served

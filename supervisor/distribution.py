@@ -109,7 +109,7 @@ def call(runtime: Runtime, node: str, to: Any, caller: Pid, wait: Wait, request:
     """Send a call whose answer ends `wait`. Raises NoConnection, and what `Router.send` raises."""
     if not runtime.transmit(node, (CALL_OP, to, caller, wait, request)):
         # Of this node's own name there can only be pids of an earlier life.
-        raise NoProcess(to) if node == runtime.home.name else NoConnection(node)
+        raise NoProcess(to) if node == runtime.home.name else NoConnection(node, was_sent=False)
     wait.target = RemoteTarget(runtime, node, to)
 
 

@@ -46,11 +46,15 @@ class NoProcess(ProcessExit):
 
 
 class NoConnection(ProcessExit):
-    """The node of the process is not connected, or was lost before the reply came."""
+    """The node of the process is not connected, or was lost before the reply came.
 
-    def __init__(self, node: str | None = None, call: str = "") -> None:
+    was_sent: False if the request certainly never left this node.
+    """
+
+    def __init__(self, node: str | None = None, call: str = "", was_sent: bool = True) -> None:
         super().__init__(NOCONNECTION, call)
         self.node = node
+        self.was_sent = was_sent
 
     def __str__(self) -> str:
         where = f" in {self.call}" if self.call else ""

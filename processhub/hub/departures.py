@@ -297,12 +297,19 @@ class Departures:
         self._hub.touched([child_id])
 
     def _revive(self, departure: Departure, why: Any) -> None:
-        child = departure.child
-        log.warning("hub %s: child %r starts here again: %s: %s", self._hub.hub_id, child.child_id, departure.to, why)
+        hub, child = self._hub, departure.child
         self._end(departure)
-        if departure.sent:
-            handover.fail_callers(self._hub.runtime, departure.to, departure.entries)
+        # Who has a copy went on without our word, which came too late: what was kept here is lost.
+        goes_on_there = departure.to in hub.members and departure.to in hub.registry.rows(child.child_id)
+        if departure.sent or goes_on_there:
+            handover.fail_callers(hub.runtime, departure.to, departure.entries)
             departure.entries, departure.callers = [], []
+        if goes_on_there:
+            hub.drop_row(child.child_id)
+            hub.publish()
+            hub.touched([child.child_id])
+            return
+        log.warning("hub %s: child %r starts here again: %s: %s", hub.hub_id, child.child_id, departure.to, why)
         self._start_again(departure)
 
     def _end(self, departure: Departure) -> None:

@@ -46,6 +46,9 @@ class HookCalls:
         self._table = table
         self._run_task = run_task
         self._events: deque[tuple[Hook, Any]] = deque()
+        self._untold: set[tuple[str, str]] = (
+            set()
+        )  # (child id, node) of copies that were being restarted when first seen
         self._runner: Pid | None = None
         self._asked = False  # a runner was asked for, and has not begun
         self._idle: list[Wait] = []
@@ -77,14 +80,18 @@ class HookCalls:
         inserted: dict[str, dict[str, Pid]] = {}
         removed: dict[str, list[str]] = {}
         for child_id, node, old, new in rows:
-            if not _is_registered(new):
-                if _is_registered(old):
+            was_told = _is_registered(old) and (child_id, node) not in self._untold
+            self._untold.discard((child_id, node))
+            if new is None or not _is_registered(new):
+                if was_told:
                     removed.setdefault(child_id, []).append(node)
-            elif new is not None and new.pid is not None:
-                if old is None or not _is_registered(old):
-                    inserted.setdefault(child_id, {})[node] = new.pid
-                elif old.pid != new.pid:
-                    self.fire(Hook.CHILD_PROCESS_PID_UPDATE, (child_id, node, new.pid))
+            elif new.pid is None:
+                if not was_told:
+                    self._untold.add((child_id, node))
+            elif not was_told:
+                inserted.setdefault(child_id, {})[node] = new.pid
+            elif old is None or old.pid != new.pid:
+                self.fire(Hook.CHILD_PROCESS_PID_UPDATE, (child_id, node, new.pid))
         for new_ones in inserted.items():
             self.fire(Hook.REGISTRY_PID_INSERTED, new_ones)
         for lost_ones in removed.items():

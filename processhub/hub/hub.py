@@ -92,6 +92,7 @@ class Hub:
         self.moving: set[str] = set()  # children whose hand-over is under way here: the reconciler leaves them alone
         self.unmet: dict[str, float] = {}  # members of members, which we have not met yet -> since when
         self.draining: set[str] = set()  # members that are about to leave: they own nothing any more
+        self.redistributing: list[tuple[str, str]] = []  # ("nodeup" or "nodedown", node), until all is looked at
         self.leaving = False  # the node is about to leave: nothing is started or taken any more
         self.hooks = HookTable(config.hooks)
         self.hook_calls = HookCalls(runtime, config.hub_id, self.hooks, self._run_task)

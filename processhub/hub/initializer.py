@@ -47,7 +47,7 @@ class Initializer(Supervisor):
 
     def init(self, config: HubConfig, observer: bool = False) -> Any:
         runtime = current_runtime()
-        if config.hub_id in runtime.services:
+        if _is_there(runtime, config.hub_id):
             raise ProcessHubError(f"hub {config.hub_id!r} runs on {runtime.home.name} already")
         hub = make_hub(runtime, config, observer)
         hub.initializer = self_pid()
@@ -61,6 +61,15 @@ class Initializer(Supervisor):
             max_restarts=_MAX_RESTARTS,
             max_seconds=_MAX_SECONDS,
         )
+
+
+def _is_there(runtime: Runtime, hub_id: str) -> bool:
+    """Whether a hub of this id runs here or is about to end. One that was killed at a blow may still be on record."""
+    former: Hub | None = runtime.services.get(hub_id)
+    if former is None:
+        return False
+    is_supervised = former.initializer is not None and runtime.local(former.initializer) is not None
+    return is_supervised or former.name_of("system_registry") in runtime.names
 
 
 def make_hub(runtime: Runtime, config: HubConfig, observer: bool) -> Hub:

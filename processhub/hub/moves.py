@@ -101,6 +101,7 @@ class Moves:
             tables_unknown=unknown or standing.may_run_elsewhere(child_id),
             waiting_since=self.waiting.get(child_id),
             promised=self._promises.outstanding(child_id, rows, hub.members, now),
+            never_surplus=standing.is_careful,
         )
         if isinstance(decision, reconciler.AwaitHandover | reconciler.AwaitTables):
             self.waiting.setdefault(child_id, now)

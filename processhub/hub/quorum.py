@@ -24,6 +24,7 @@ from supervisor.processes import send_after
 log = logging.getLogger(__name__)
 
 ASK_AGAIN_SECONDS: Final = 1.0
+SOONEST_SECONDS: Final = 0.001  # a timer may come a rounding error before its time: then not again at once
 
 
 class QuorumEvents(Protocol):
@@ -231,7 +232,7 @@ class Quorum:
             self._timer = None
         seconds = self._strategy.recheck(self._standing.memory, self._standing.present, now)
         if seconds is not None:
-            self._timer = send_after(self._me, "quorum", max(0.0, seconds))
+            self._timer = send_after(self._me, "quorum", max(SOONEST_SECONDS, seconds))
 
     def _now(self) -> float:
         return self._hub.runtime.clock.now()

@@ -36,7 +36,6 @@ class ReconcileLoop:
         self._touched = Touched()
         self._scans: deque[Iterator[str]] = deque()
         self._scheduled = False  # Invariant: set exactly while a RECONCILE is on its way
-        self._redistributing: list[tuple[str, str]] = []  # ("nodeup" or "nodedown", node), until all is looked at
 
     def begin_anew(self) -> None:
         """What was decided, or waited for, under a former name of the node is void."""
@@ -71,8 +70,8 @@ class ReconcileLoop:
     def redistribute(self, change: str, node: str) -> None:
         """Owners change: look at the children that this concerns. `change`: "up" or "down", for `node`."""
         hub = self._hub
-        self._redistributing.append((f"node{change}", node))
-        hub.fire(Hook.PRE_NODES_REDISTRIBUTION, self._redistributing[-1])
+        hub.redistributing.append((f"node{change}", node))
+        hub.fire(Hook.PRE_NODES_REDISTRIBUTION, hub.redistributing[-1])
         self._scans.append(self._affected(change, node))
         self._touched.update(self.moves.waiting)
         if hub.moving:
@@ -120,10 +119,11 @@ class ReconcileLoop:
             self._all_looked_at()
 
     def _all_looked_at(self) -> None:
-        self._hub.level = 0
-        redistributed, self._redistributing = self._redistributing, []
+        hub = self._hub
+        hub.level = 0
+        redistributed, hub.redistributing = hub.redistributing, []
         for change in redistributed:
-            self._hub.fire(Hook.POST_NODES_REDISTRIBUTION, change)
+            hub.fire(Hook.POST_NODES_REDISTRIBUTION, change)
 
     def _take(self, count: int) -> list[str]:
         taken: list[str] = []

@@ -107,6 +107,7 @@ def decide(
     tables_unknown: bool = False,
     waiting_since: float | None = None,
     promised: bool = False,
+    never_surplus: bool = False,
 ) -> Decision:
     """Decide for one child on one node.
 
@@ -121,6 +122,7 @@ def decide(
         tables_unknown: whether the presence table of any member is not known yet.
         waiting_since: the `now` at which this node first got an Await decision for the child, and no other since.
         promised: whether we told another node that we stay, and it has not answered yet.
+        never_surplus: whether a further copy, too, waits for the tables: there must never be more copies than owners.
     """
     own = rows.get(own_node)
     if not desired:
@@ -134,7 +136,7 @@ def decide(
     case = _situation(own_node, owners, held, members)
     if own is None:
         since = now if waiting_since is None else waiting_since
-        return _without_copy(case, now, since + deadline, tables_unknown)
+        return _without_copy(case, now, since + deadline, tables_unknown and (never_surplus or not held))
     if own.state == LEAVING:
         return _leaving(case, own, members)
     if own_node not in owners:
@@ -175,8 +177,8 @@ def _without_copy(case: _Situation, now: float, until: float, tables_unknown: bo
         if now < until:
             return AwaitHandover(partner, until)
         return StartHere(f"{partner} did not hand it over in time")
-    if tables_unknown and not case.held:
-        return AwaitTables(until) if now < until else StartHere("no holder known; some tables did not arrive in time")
+    if tables_unknown:
+        return AwaitTables(until) if now < until else StartHere("some tables did not arrive in time")
     return StartHere("no holder" if not case.held else "a copy is missing")
 
 

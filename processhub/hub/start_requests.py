@@ -16,6 +16,7 @@ from processhub.hub.start_queue import TIMEOUT, Job, StartQueue
 from processhub.hub.stops import Stops
 from processhub.registry import SpecRecord
 from processhub.strategy.distribution.base import Placement
+from supervisor.calls import is_awaited
 from supervisor.gen_server import From, GenServer
 from supervisor.pids import Pid
 from supervisor.processes import send_after
@@ -57,6 +58,8 @@ class StartRequests:
     def start(self, request: StartChildren, from_: From) -> None:
         """Start these; `from_` gets a StartReply within the request's time."""
         hub = self._hub
+        if not is_awaited(from_):
+            return  # this node stood still, and the caller has told its own that the time was over
         if not hub.joined:
             hub.runtime.spawn(self._start_when_joined, (request, from_), {})
             return
@@ -72,7 +75,7 @@ class StartRequests:
 
     def _start_when_joined(self, request: StartChildren, from_: From) -> None:
         """A hub that joins starts nothing yet: the request waits, and comes again."""
-        if self._hub.await_joined(request.timeout):
+        if self._hub.await_joined(request.timeout) and is_awaited(from_):
             GenServer.reply(from_, GenServer.call(self._me, request, None))
         else:
             failed = {row[0]: TIMEOUT for row in request.rows}

@@ -33,8 +33,8 @@ class SystemRegistry(GenServer):
         self.node = None if hub.is_private else hub.runtime.node
         if self.node is not None:
             for functions, own in ((self.node.on_stop, self._leave), (self.node.on_stopped, self._begin_anew)):
-                # One that was killed could not take its functions back.
-                functions[:] = [function for function in functions if not _is_of(function, hub)]
+                # One that was killed could not take its functions back, whether its hub went on or not.
+                functions[:] = [function for function in functions if not _is_of(function, hub.hub_id)]
                 functions.append(own)
 
     def terminate(self, reason: Any) -> None:
@@ -75,7 +75,7 @@ class SystemRegistry(GenServer):
             GenServer.stop(self.hub.initializer, NORMAL)
 
 
-def _is_of(function: Any, hub: Hub) -> bool:
-    """Whether it is a method of a `SystemRegistry` of this hub."""
+def _is_of(function: Any, hub_id: str) -> bool:
+    """Whether it is a method of a `SystemRegistry` of a hub of this id."""
     owner = getattr(function, "__self__", None)
-    return isinstance(owner, SystemRegistry) and owner.hub is hub
+    return isinstance(owner, SystemRegistry) and owner.hub.hub_id == hub_id

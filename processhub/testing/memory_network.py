@@ -214,9 +214,12 @@ class MemoryNetwork:
 
     def _push(self, seconds: float, owner: str, origin: str, fn: Callable[..., object], *args: Any) -> None:
         """Call `fn(*args)` in `seconds`, when the node `owner` is not paused. `origin` caused it."""
+        self._push_at(self.time.now() + seconds, owner, origin, fn, *args)
+
+    def _push_at(self, at: float, owner: str, origin: str, fn: Callable[..., object], *args: Any) -> None:
+        """Call it at that time. (`now + (at - now)` is not always `at`: frames overtook each other by a rounding.)"""
         self._numbers[owner, origin] += 1
-        event = (self.time.now() + seconds, owner, origin, self._numbers[owner, origin], fn, args)
-        heapq.heappush(self._events, event)
+        heapq.heappush(self._events, (at, owner, origin, self._numbers[owner, origin], fn, args))
 
     def _release(self, address: str) -> None:
         host = self._hosts[address]
@@ -262,12 +265,12 @@ class MemoryNetwork:
         departure, arrivals = self.path(source, target).carry(now, len(frame))
         if departure > now:
             connection.backlog += 1
-            self._push(departure - now, "", source, self._take_off, channel, connection)
+            self._push_at(departure, "", source, self._take_off, channel, connection)
         elif arrivals and self._host(target).is_paused:
             connection.backlog += 1
             self._push(0.0, target, source, self._take_off, channel, connection)
         for arrival in arrivals:
-            self._push(arrival - now, target, source, self._arrive, source, connection, frame)
+            self._push_at(arrival, target, source, self._arrive, source, connection, frame)
 
     def closed(self, transport: MemoryTransport) -> None:
         """The transport is gone: who is connected to it notices, unless the path is cut."""

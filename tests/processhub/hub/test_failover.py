@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from processhub import ChildSpec, GenServer, NoConnection, ProcessHub
-from processhub.hub.copies import Starting
-from processhub.hub.distributed_supervisor import DistributedSupervisor
+from processhub.hub.start_requests import Starting, StartRequests
 from tests.processhub.hub.children import (
     HUB,
     Counter,
@@ -173,17 +172,17 @@ def test_a_start_whose_owner_dies_without_a_word_is_no_success_if_it_may_be_anot
 
 def refuse_once(monkeypatch: pytest.MonkeyPatch, node: str) -> None:
     """Let a node say of each child, the first time that it is to start it, that it does not own it."""
-    may_start = DistributedSupervisor._may_start
+    may_start = StartRequests._may_start
     refused: set[str] = set()
 
-    def may_start_at_second(self: DistributedSupervisor, starting: Starting, child_id: str, placement: Any) -> bool:
-        if self.hub.node != node or child_id in refused:
+    def may_start_at_second(self: StartRequests, starting: Starting, child_id: str, placement: Any) -> bool:
+        if self._hub.node != node or child_id in refused:
             return may_start(self, starting, child_id, placement)
         refused.add(child_id)
         starting.foreign.append(child_id)
         return False
 
-    monkeypatch.setattr(DistributedSupervisor, "_may_start", may_start_at_second)
+    monkeypatch.setattr(StartRequests, "_may_start", may_start_at_second)
 
 
 @pytest.mark.parametrize("how", ["leave", "stop"])

@@ -123,6 +123,11 @@ def test_an_unknown_table_does_not_hold_back_a_further_copy_of_a_known_child() -
     assert isinstance(decided("b", "ab", rows("a"), tables_unknown=True), StartHere)
 
 
+def test_it_does_where_there_must_never_be_more_copies_than_owners() -> None:
+    assert decided("b", "ab", rows("c"), tables_unknown=True, never_surplus=True) == AwaitTables(115.0)
+    assert isinstance(decided("b", "ab", rows("c"), never_surplus=True), StartHere)
+
+
 # --- who gives up its copy --------------------------------------------------------------------------------------
 
 
