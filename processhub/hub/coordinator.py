@@ -314,8 +314,8 @@ class Coordinator(GenServer):
             return
         if changes.children or changes.rows:
             self.hub.applied(changes)
-            self._touch(row.child_id for row in changes.rows)
-            self._touch(change.child_id for change in changes.children)
+            self._touch([row[0] for row in changes.rows])
+            self._touch([change[0] for change in changes.children])
         if changes.settling:
             self._after(0.0, "settle")
         if not self.hub.joined:
@@ -366,9 +366,7 @@ class Coordinator(GenServer):
                 hub.fire(Hook.POST_NODES_REDISTRIBUTION, change)
 
     def _take(self, count: int) -> list[str]:
-        taken: list[str] = []
-        while self._touched and len(taken) < count:
-            taken.append(self._touched.popleft())
+        taken = self._touched.take(count)
         while self._scans and len(taken) < count:
             child_id = next(self._scans[0], "")
             if child_id:

@@ -147,4 +147,7 @@ class Waiting:
 
 def is_ready(op: Op, vector: Vector) -> bool:
     """Whether all that the operation replaces has been applied. (That its actor's earlier ones were: see `Desired`.)"""
-    return all(vector.covers(node, incarnation, at) for _, node, incarnation, at in op.replaces)
+    for _, node, incarnation, at in op[9]:
+        if not vector.covers(node, incarnation, at):
+            return False
+    return True
