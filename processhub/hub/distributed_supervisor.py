@@ -169,11 +169,21 @@ class DistributedSupervisor(GenServer):
     def _take_in(self, request: StartChildren, starting: Starting) -> list[Job]:
         """The jobs of a request; what may not start here goes into its answer."""
         hub = self.hub
+        refused = "partitioned" if hub.partitioned else IS_LEAVING if hub.leaving else None
+        owners_of, copies = hub.placement.owners, hub.copies
         jobs = []
         for child_id, template, args, metadata, placement in request.rows:
-            record = SpecRecord(request.templates[template], args)
-            if not self._may_start(starting, child_id, placement):
+            # This node arbitrates the starts of the children that it owns first.
+            if refused is not None:
+                starting.failed[child_id] = refused
                 continue
+            if child_id in self.children or child_id in hub.registry.children:
+                starting.failed[child_id] = "already_started"
+                continue
+            if hub.node not in owners_of(child_id, placement, copies):
+                starting.foreign.append(child_id)
+                continue
+            record = SpecRecord(request.templates[template], args)
             child = Child(child_id, record, next_epoch(hub.registry.rows(child_id)))
             self.children[child_id] = child
             starting.written[child_id] = (metadata, placement)
@@ -189,21 +199,6 @@ class DistributedSupervisor(GenServer):
         else:
             failed = {row[0]: TIMEOUT for row in request.rows}
             GenServer.reply(from_, StartReply({}, failed, [], []))
-
-    def _may_start(self, starting: Starting, child_id: str, placement: Any) -> bool:
-        """This node arbitrates the starts of the children that it owns first."""
-        hub = self.hub
-        if hub.partitioned:
-            starting.failed[child_id] = "partitioned"
-        elif hub.leaving:
-            starting.failed[child_id] = IS_LEAVING
-        elif child_id in self.children or child_id in hub.registry.children:
-            starting.failed[child_id] = "already_started"
-        elif hub.node not in hub.placement.owners(child_id, placement, hub.copies):
-            starting.foreign.append(child_id)
-        else:
-            return True
-        return False
 
     def _started(self, starting: Starting, child_id: str, pid: Pid | None, reason: Any) -> None:
         """A start of a request has ended, well or not."""
@@ -230,14 +225,9 @@ class DistributedSupervisor(GenServer):
                 self._write_soon()
             if starting.placement is not self.hub.placement:
                 self._tell_coordinator(child_id)  # the owners may have changed meanwhile
-        note(
-            self.hub,
-            starting.outcomes,
-            child_id,
-            starting.started.get(child_id),
-            starting.failed.get(child_id),
-            placement,
-        )
+        if self.hub.hooks:
+            failed = starting.failed.get(child_id)
+            note(self.hub, starting.outcomes, child_id, starting.started.get(child_id), failed, placement)
         self._finish_if_done(starting)
 
     def _finish_if_done(self, starting: Starting) -> None:
@@ -372,7 +362,7 @@ class DistributedSupervisor(GenServer):
             return
         if child.failures and hub.runtime.clock.now() - child.since >= hub.config.dsup_max_seconds:
             child.failures = 0  # it ran well in between
-        restart = hub.specs.decode(child.child_id, child.record).restart
+        restart = hub.specs.options(child.record).restart
         if restart == "temporary" or (restart == "transient" and is_orderly(reason)):
             self._forget(child)
             hub.drop_row(child.child_id)
@@ -493,7 +483,7 @@ class DistributedSupervisor(GenServer):
         child.stopping = [*(waiting or ()), stopping]
         if waiting is not None:
             return
-        shutdown = self.hub.specs.decode(child.child_id, child.record).shutdown
+        shutdown = self.hub.specs.options(child.record).shutdown
         if child.job is not None:
             self._stop_start(child.job, shutdown, late)
             return
@@ -553,7 +543,7 @@ class DistributedSupervisor(GenServer):
         now = self.me.runtime.clock.now()
         deadlines = []
         for pid, child in list(self.by_pid.items()):
-            shutdown = self.hub.specs.decode(child.child_id, child.record).shutdown
+            shutdown = self.hub.specs.options(child.record).shutdown
             send_exit(self.me, pid, KILL if shutdown == "brutal_kill" else SHUTDOWN)
             own = float(shutdown) if isinstance(shutdown, int | float) else self.hub.config.dsup_shutdown_timeout
             deadlines.append((now + min(own, self.hub.config.dsup_shutdown_timeout), pid.serial, pid))

@@ -87,14 +87,14 @@ def _no_longer_desired(
     """
     registry = hub.registry
     groups: dict[str, list[str]] = {}
-    now = hub.now_ms()
+    now, copies = hub.now_ms(), hub.copies
     for child_id in ids:
         if child_id not in registry.children:
             errors.append(StopFailure(child_id, None, "not_found"))
             continue
         holders[child_id] = registry.holders(child_id)
-        owners = hub.owners(child_id) if hub.copies > 1 else ()
-        for node in dict.fromkeys((*holders[child_id], *owners)):
+        asked = dict.fromkeys((*holders[child_id], *hub.owners(child_id))) if copies > 1 else holders[child_id]
+        for node in asked:
             groups.setdefault(node, []).append(child_id)
         registry.remove(child_id, now)
         hub.index.discard(child_id)
