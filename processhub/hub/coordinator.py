@@ -48,7 +48,7 @@ from processhub.registry import Changes
 from processhub.strategy.distribution.centralized_load_balancer import BALANCER
 from processhub.strategy.partition_tolerance.majority_quorum import RESET_CLUSTER_SIZE
 from supervisor.gen_server import Continue, From, GenServer, NoReply, Stop
-from supervisor.processes import send_after, trap_exit
+from supervisor.processes import give_way, send_after, trap_exit
 from supervisor.reasons import NORMAL, is_orderly
 from supervisor.runtime import current_process
 from supervisor.signals import Down, ExitSignal
@@ -109,10 +109,12 @@ class Coordinator(GenServer):
         kind = type(request)
         if kind is BatchMessage:
             self.changed(self.exchange.on_batch(request))
+            give_way(self.me, long_step=True)
         elif kind is tuple:
             self._on_local(*request)
         elif request == RECONCILE:
             self._reconcile()
+            give_way(self.me, long_step=True)
         else:
             handler = _CASTS.get(kind)
             if handler is None:
@@ -234,6 +236,8 @@ class Coordinator(GenServer):
             affected = iter(list(hub.registry.children))
         if Hook.PRE_CHILDREN_REDISTRIBUTION in hub.hooks:
             affected = announced(hub, affected, old, copies, (change, node))
+        elif not hub.joined:
+            affected = iter(())  # all are looked at as soon as it has joined
         self._scans.append(affected)
         self._touched.update(self.moves.waiting)
         if hub.moving:
@@ -314,8 +318,9 @@ class Coordinator(GenServer):
             return
         if changes.children or changes.rows:
             self.hub.applied(changes)
-            self._touch([row[0] for row in changes.rows])
-            self._touch([change[0] for change in changes.children])
+            if self.hub.joined:  # else all are looked at as soon as it has
+                self._touch([row[0] for row in changes.rows])
+                self._touch([change[0] for change in changes.children])
         if changes.settling:
             self._after(0.0, "settle")
         if not self.hub.joined:

@@ -37,7 +37,7 @@ from processhub.registry import FAILED, RESTARTING, RUNNING, STARTING, SpecRecor
 from supervisor.errors import CallTimeout
 from supervisor.gen_server import From, GenServer, NoReply
 from supervisor.pids import Pid
-from supervisor.processes import await_exit, send_after, trap_exit
+from supervisor.processes import await_exit, give_way, send_after, trap_exit
 from supervisor.reasons import KILL, SHUTDOWN, is_orderly
 from supervisor.records import FAILOVER, RESTART
 from supervisor.runtime import current_process
@@ -81,6 +81,7 @@ class DistributedSupervisor(GenServer):
             return self._start_request(request, from_)
         if isinstance(request, StopChildren):
             self._stop(request.child_ids, from_)
+            give_way(self.me, long_step=True)
             return NoReply()
         if isinstance(request, StateChunk):
             return self.handover.arrivals.on_chunk(request)
@@ -164,6 +165,7 @@ class DistributedSupervisor(GenServer):
         for job in jobs:
             self.starts.put(job)
         self._finish_if_done(starting)
+        give_way(self.me, long_step=True)
         return NoReply()
 
     def _take_in(self, request: StartChildren, starting: Starting) -> list[Job]:

@@ -65,7 +65,7 @@ def stop_copies(hub: Hub, ids: list[str], timeout: float) -> StopResult:
             asked = _no_longer_desired(hub, piece, holders, errors)
         hub.publish(node for node, _ in asked)  # before the request: a copy that is still desired would start again
         requests += asked
-        give_way(me)
+        give_way(me, long_step=True)
     stopped: dict[str, list[str]] = {child_id: [] for child_id in holders}
     for node, request, answer in ask_all(hub, requests, timeout):
         if isinstance(answer, list):
