@@ -45,8 +45,9 @@ _unpack_position = struct.Struct(">Q").unpack
 _unpack_points = struct.Struct(">8Q").unpack
 
 
-# Remembered: who starts a child, or hears of it, asks for the same position two or three times within moments.
-@lru_cache(maxsize=16_384)
+# Remembered: who starts a child, or hears of it, asks for the same position two or three times within moments, with
+# all the others of the same start in between. (A full one takes about 10 MB.)
+@lru_cache(maxsize=65_536)
 def position(key: str) -> int:
     """The place of `key` on the circle: 0 to `MAX_POSITION`, the same in every ring and process."""
     found: int = _unpack_position(blake2b(key.encode("utf-8", "surrogatepass"), digest_size=8).digest())[0]

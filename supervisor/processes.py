@@ -193,10 +193,14 @@ def await_exit(pid: Pid, timeout: float | None) -> Any:
     raise CallTimeout(f"{pid!r} has not ended within {timeout} s")
 
 
-def give_way(me: Process) -> None:
-    """Let others, timers and I/O run, if this process has used up its share. For long work in slices."""
+def give_way(me: Process, long_step: bool = False) -> None:
+    """Let others, timers and I/O run, if this process has used up its share. For long work in slices.
+
+    long_step: what was done since the last time may have taken a millisecond or more. Else many steps may pass before
+    it is looked at the clock.
+    """
     scheduler = me.runtime.scheduler
-    if not scheduler.has_budget():
+    if not (scheduler.has_time() if long_step else scheduler.has_budget()):
         wait = new_wait(me.runtime, None)
         wait.reply(None)
         scheduler.suspend(wait)

@@ -144,6 +144,11 @@ class Scheduler:
         self.budget -= 1
         return self.budget >= 0 or self._refuel()
 
+    def has_time(self) -> bool:
+        """Whether the loop may wait for one more step of a millisecond or more."""
+        self.budget = 0
+        return self._refuel()
+
     def _refuel(self) -> bool:
         self._chunks -= 1
         if self._chunks <= 0 or self.clock.now() - self._pass_began > _BUDGET_SECONDS:

@@ -7,7 +7,6 @@ it is used (`Reference.resolve`), never while a frame is decoded, so that decodi
 from __future__ import annotations
 
 import enum
-import importlib
 import sys
 from dataclasses import dataclass
 from types import BuiltinFunctionType, MethodType, ModuleType
@@ -62,7 +61,9 @@ class Reference:
         if self.module == "__main__":
             return sys.modules["__main__"]
         try:
-            return importlib.import_module(self.module)
+            # What `importlib.import_module` does, but for a module that is there in C. (A name to look for, and
+            # one that every module has, so that the module itself is returned and not its package.)
+            return __import__(self.module, fromlist=("__name__",))
         except Exception as error:  # a module may raise anything while it is imported
             raise ResolveError(f"cannot resolve {self}: importing {self.module!r} failed: {error!r}") from error
 

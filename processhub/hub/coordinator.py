@@ -43,7 +43,7 @@ from processhub.hub.worker_queue import STATIC_CHILDREN
 from processhub.registry import Changes
 from processhub.strategy.partition_tolerance.majority_quorum import RESET_CLUSTER_SIZE
 from supervisor.gen_server import Continue, From, GenServer, NoReply, Stop
-from supervisor.processes import send_after, trap_exit
+from supervisor.processes import give_way, send_after, trap_exit
 from supervisor.reasons import NORMAL, is_orderly
 from supervisor.runtime import current_process
 from supervisor.signals import Down, ExitSignal
@@ -98,10 +98,12 @@ class Coordinator(GenServer):
         kind = type(request)
         if kind is BatchMessage:
             self.changed(self.exchange.on_batch(request))
+            give_way(self.me, long_step=True)
         elif kind is tuple:
             self._on_local(*request)
         elif request == RECONCILE:
             self.loop.reconcile()
+            give_way(self.me, long_step=True)
         else:
             handler = _CASTS.get(kind)
             if handler is None:
@@ -264,8 +266,9 @@ class Coordinator(GenServer):
             return
         if changes.children or changes.rows:
             self.hub.applied(changes)
-            self.loop.touch(row.child_id for row in changes.rows)
-            self.loop.touch(change.child_id for change in changes.children)
+            if self.hub.joined:  # else all are looked at as soon as it has
+                self.loop.touch([row[0] for row in changes.rows])
+                self.loop.touch([change[0] for change in changes.children])
         if changes.settling:
             self._after(0.0, "settle")
         if not self.hub.joined:

@@ -26,7 +26,7 @@ from processhub.hub.start_requests import StartRequests
 from processhub.hub.stops import Stops
 from processhub.hub.upkeep import Upkeep
 from supervisor.gen_server import From, GenServer, NoReply
-from supervisor.processes import trap_exit
+from supervisor.processes import give_way, trap_exit
 from supervisor.runtime import current_process
 from supervisor.signals import Down, ExitSignal
 
@@ -57,8 +57,10 @@ class DistributedSupervisor(GenServer):
             return [child.entry() for child in self.copies.children.values()]
         if isinstance(request, StartChildren):
             self.requests.start(request, from_)
+            give_way(current_process(), long_step=True)
         elif isinstance(request, StopChildren):
             self.stops.stop(request.child_ids, from_)
+            give_way(current_process(), long_step=True)
         elif isinstance(request, AwaitCopies):
             self.hub.runtime.spawn(answer, (self.hub, request, from_), {})
         elif request == LEAVE:

@@ -32,7 +32,7 @@ class Ends:
         hub = self._hub
         if child.failures and hub.runtime.clock.now() - child.since >= hub.config.dsup_max_seconds:
             child.failures = 0  # it ran well in between
-        restart = hub.specs.decode(child.child_id, child.record).restart
+        restart = hub.specs.options(child.record).restart
         if restart == "temporary" or (restart == "transient" and is_orderly(reason)):
             self._done(child)
         elif self._within_limit(child):

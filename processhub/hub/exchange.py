@@ -195,5 +195,5 @@ class Exchange:
         while piece is not None:
             batch = self.hub.codec.packed(piece.to_wire(), "registry operations")
             GenServer.cast((self.hub.hub_id, node), BatchMessage(self.hub.node, batch, []))
-            give_way(me)
+            give_way(me, long_step=True)
             piece = next(pieces, None)

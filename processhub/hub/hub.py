@@ -8,7 +8,7 @@ here gives way while it changes something.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Set
+from collections.abc import Callable, Iterable, Set
 from random import Random
 from typing import Any, Final
 
@@ -49,11 +49,10 @@ def next_incarnation(runtime: Runtime) -> int:
     return incarnation
 
 
-def _moves(rows: Iterable[RowChange]) -> Iterator[tuple[Pid, Pid]]:
+def _moves(rows: Iterable[RowChange]) -> list[tuple[Pid, Pid]]:
     """(old pid, new pid) of the copies that were handed over, whichever row tells it first."""
-    for _, _, _, new in rows:
-        if new is not None and new.to is not None and new.pid is not None:
-            yield (new.pid, new.to) if new.state == LEAVING else (new.to, new.pid)
+    moved = [new for _, _, _, new in rows if new is not None and new[3] is not None and new[0] is not None]
+    return [(new.pid, new.to) if new.state == LEAVING else (new.to, new.pid) for new in moved]
 
 
 class Hub:
@@ -328,12 +327,15 @@ class Hub:
 
     def applied(self, changes: Changes) -> None:
         """Changes came from another node: keep the index, send to new pids, wake who waits, tell the hooks."""
-        note_moves(self.runtime, _moves(changes.rows))
-        for change in changes.children:
-            if change.old is None:
-                self.index.add(change.child_id)
-            elif change.new is None:
-                self.index.discard(change.child_id)
+        moves = _moves(changes.rows)
+        if moves:
+            note_moves(self.runtime, moves)
+        add, discard = self.index.add, self.index.discard
+        for child_id, old, new in changes.children:
+            if old is None:
+                add(child_id)
+            elif new is None:
+                discard(child_id)
         if self.hooks:
             self.hook_calls.rows_changed(changes.rows)
         if self.changing:

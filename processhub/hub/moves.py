@@ -50,7 +50,8 @@ class Moves:
     def look_at(self, child_ids: Iterable[str]) -> None:
         """Decide what this node does about each of these children."""
         hub = self.hub
-        registry, own = hub.registry, hub.node
+        own, registry, children = hub.node, hub.registry, hub.registry.children
+        owners_of, copies = hub.placement.owners, hub.copies
         unknown = hub.is_in_the_dark
         choosing = self.choosing
         now = hub.runtime.clock.now()
@@ -61,8 +62,9 @@ class Moves:
             rows = registry.rows(child_id)
             if choosing is not None and choosing.holds_back(child_id, now):
                 continue
-            desired = child_id in registry.children
-            owners = hub.owners(child_id) if desired else ()
+            child = children.get(child_id)
+            desired = child is not None
+            owners = owners_of(child_id, child[2], copies) if child is not None else ()
             if own not in rows:
                 if own not in owners:
                     self._settled(child_id)

@@ -93,6 +93,8 @@ class ReconcileLoop:
             affected = iter(list(hub.registry.children))
         if Hook.PRE_CHILDREN_REDISTRIBUTION in hub.hooks:
             affected = announced(hub, affected, old, copies, (change, node))
+        elif not hub.joined:
+            affected = iter(())  # all are looked at as soon as it has joined
         return affected
 
     # -- looking -----------------------------------------------------------------------------------------------------
@@ -126,9 +128,7 @@ class ReconcileLoop:
             hub.fire(Hook.POST_NODES_REDISTRIBUTION, change)
 
     def _take(self, count: int) -> list[str]:
-        taken: list[str] = []
-        while self._touched and len(taken) < count:
-            taken.append(self._touched.popleft())
+        taken = self._touched.take(count)
         while self._scans and len(taken) < count:
             child_id = next(self._scans[0], "")
             if child_id:

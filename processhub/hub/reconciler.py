@@ -296,4 +296,4 @@ def may_stop(
 
 def next_epoch(rows: Mapping[str, Row], known: int = 0) -> int:
     """The epoch of a copy that starts now: higher than that of every row, and than `known`."""
-    return max(known, *(row.epoch for row in rows.values()), 0) + 1
+    return max(known, *(row.epoch for row in rows.values()), 0) + 1 if rows else known + 1

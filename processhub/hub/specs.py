@@ -126,6 +126,23 @@ class SpecCodec:
         kind, args, kwargs = self._open(child_id, record)
         return _made_like(kind, child_id, (kind.start[0], args, kwargs))
 
+    def options(self, record: SpecRecord) -> ChildSpec:
+        """A spec without id and arguments, for who wants to know its options only.
+
+        Raises:
+            DecodeError: the record is malformed.
+        """
+        try:
+            return self._kinds.get(record.template) or self._new_kind(record.template)
+        except (TypeError, ValueError) as error:
+            raise DecodeError(f"malformed spec: {error}") from None
+
+    def start(self, child_id: str, record: SpecRecord) -> Any:
+        """Call the start function of a record. Raises as `ready` does, and what the function raises."""
+        kind, args, kwargs = self._open(child_id, record)
+        fn, args, kwargs = self._resolved(kind, args, kwargs)
+        return fn(*args, **kwargs)
+
     def ready(self, child_id: str, record: SpecRecord) -> ChildSpec:
         """The spec of a record, ready to be started: the start function, and functions among its arguments, resolved.
 
@@ -136,9 +153,12 @@ class SpecCodec:
             DecodeError: the record is malformed.
         """
         kind, args, kwargs = self._open(child_id, record)
+        return _made_like(kind, child_id, self._resolved(kind, args, kwargs))
+
+    def _resolved(self, kind: ChildSpec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any, Any]:
         if not _PLAIN.issuperset(map(type, args)):
             args = resolved(args)
-        return _made_like(kind, child_id, (kind.start[0].resolve(), args, resolved(kwargs) if kwargs else kwargs))
+        return kind.start[0].resolve(), args, resolved(kwargs) if kwargs else kwargs
 
     def _open(self, child_id: str, record: SpecRecord) -> tuple[ChildSpec, tuple[Any, ...], dict[str, Any]]:
         try:

@@ -134,7 +134,7 @@ class StartQueue:
         try:
             if job.before is not None:
                 job.before()
-            pid = self._specs.ready(job.child_id, job.record).run_start()
+            pid = self._specs.start(job.child_id, job.record)
             reason = None if _is_live(me, pid) else _not_a_process(pid)
         except ProcessExit as error:
             pid, reason = None, error.reason

@@ -83,32 +83,26 @@ class StartRequests:
 
     def _take_in(self, request: StartChildren, starting: Starting) -> list[Job]:
         """The jobs of a request; what may not start here goes into its answer."""
+        hub, children = self._hub, self._copies.children
+        refused = "partitioned" if hub.partitioned else IS_LEAVING if hub.leaving else None
+        owners_of, copies = hub.placement.owners, hub.copies
         done = partial(self._ended, starting)
         jobs = []
         for child_id, template, args, metadata, placement in request.rows:
-            if not self._may_start(starting, child_id, placement):
-                continue
-            child = self._copies.add(child_id, SpecRecord(request.templates[template], args))
-            starting.written[child_id] = (metadata, placement)
-            job = Job(child_id, child.record, done)
-            starting.jobs[child_id] = child.job = altering(self._hub, job, metadata, placement)
-            jobs.append(job)
+            # This node arbitrates the starts of the children that it owns first.
+            if refused is not None:
+                starting.failed[child_id] = refused
+            elif child_id in children or child_id in hub.registry.children:
+                starting.failed[child_id] = "already_started"
+            elif hub.node not in owners_of(child_id, placement, copies):
+                starting.foreign.append(child_id)
+            else:
+                child = self._copies.add(child_id, SpecRecord(request.templates[template], args))
+                starting.written[child_id] = (metadata, placement)
+                job = Job(child_id, child.record, done)
+                starting.jobs[child_id] = child.job = altering(hub, job, metadata, placement)
+                jobs.append(job)
         return jobs
-
-    def _may_start(self, starting: Starting, child_id: str, placement: Any) -> bool:
-        """This node arbitrates the starts of the children that it owns first."""
-        hub = self._hub
-        if hub.partitioned:
-            starting.failed[child_id] = "partitioned"
-        elif hub.leaving:
-            starting.failed[child_id] = IS_LEAVING
-        elif child_id in self._copies.children or child_id in hub.registry.children:
-            starting.failed[child_id] = "already_started"
-        elif hub.node not in hub.placement.owners(child_id, placement, hub.copies):
-            starting.foreign.append(child_id)
-        else:
-            return True
-        return False
 
     def overdue(self, starting: Starting) -> None:
         """The time of a request is over."""
@@ -135,8 +129,9 @@ class StartRequests:
         else:
             starting.started[child_id] = pid
             self._register(child, pid, metadata, placement, starting)
-        outcome = (starting.started.get(child_id), starting.failed.get(child_id))
-        note(self._hub, starting.outcomes, child_id, *outcome, placement)
+        if self._hub.hooks:
+            outcome = (starting.started.get(child_id), starting.failed.get(child_id))
+            note(self._hub, starting.outcomes, child_id, *outcome, placement)
         self._finish_if_done(starting)
 
     def _register(self, child: Child, pid: Pid, metadata: Any, placement: Any, starting: Starting) -> None:

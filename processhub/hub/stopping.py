@@ -65,7 +65,7 @@ def stop_copies(hub: Hub, ids: list[str], timeout: float) -> StopResult:
             asked = _no_longer_desired(hub, piece, holders, errors)
         hub.publish(node for node, _ in asked)  # before the request: a copy that is still desired would start again
         requests += asked
-        give_way(me)
+        give_way(me, long_step=True)
     stopped: dict[str, list[str]] = {child_id: [] for child_id in holders}
     for node, request, answer in ask_all(hub, requests, timeout):
         if isinstance(answer, list):
@@ -87,14 +87,14 @@ def _no_longer_desired(
     """
     registry = hub.registry
     groups: dict[str, list[str]] = {}
-    now = hub.now_ms()
+    now, copies = hub.now_ms(), hub.copies
     for child_id in ids:
         if child_id not in registry.children:
             errors.append(StopFailure(child_id, None, "not_found"))
             continue
         holders[child_id] = registry.holders(child_id)
-        owners = hub.owners(child_id) if hub.copies > 1 else ()
-        for node in dict.fromkeys((*holders[child_id], *owners)):
+        asked = dict.fromkeys((*holders[child_id], *hub.owners(child_id))) if copies > 1 else holders[child_id]
+        for node in asked:
             groups.setdefault(node, []).append(child_id)
         registry.remove(child_id, now)
         hub.index.discard(child_id)

@@ -110,7 +110,7 @@ class Stops:
             late.setdefault(float(shutdown), []).append(job)
 
     def _shutdown(self, child: Child) -> Any:
-        return self._hub.specs.decode(child.child_id, child.record).shutdown
+        return self._hub.specs.options(child.record).shutdown
 
     def _send_exit(self, pid: Pid, shutdown: Any) -> None:
         send_exit(self._me, pid, KILL if shutdown == "brutal_kill" else SHUTDOWN)

@@ -24,16 +24,17 @@ class Touched:
 
     def update(self, child_ids: Iterable[str]) -> None:
         """Put ids at the end, those that do not wait already."""
-        for child_id in child_ids:
-            if child_id not in self._waiting:
-                self._waiting.add(child_id)
-                self._queue.append(child_id)
+        waiting = self._waiting
+        new = [child_id for child_id in dict.fromkeys(child_ids) if child_id not in waiting]
+        waiting.update(new)
+        self._queue.extend(new)
 
-    def popleft(self) -> str:
-        """Take the one that waits longest. Raises IndexError when none waits."""
-        child_id = self._queue.popleft()
-        self._waiting.discard(child_id)
-        return child_id
+    def take(self, count: int) -> list[str]:
+        """Take those that wait longest, at most `count`."""
+        queue = self._queue
+        taken = [queue.popleft() for _ in range(min(count, len(queue)))]
+        self._waiting.difference_update(taken)
+        return taken
 
     def clear(self) -> None:
         """Forget all."""

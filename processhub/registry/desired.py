@@ -112,8 +112,8 @@ class Desired:
         return True
 
     def _erase(self, child_id: str, old: Child, now_ms: int) -> None:
-        stamp = self._clock.next(now_ms)
-        self._issue(child_id, stamp, 0, None, None, None, named(old, ALL_REGISTERS), old)
+        self._new_op(child_id, self._clock.next(now_ms), 0, None, None, None, named(old, ALL_REGISTERS))
+        self._store(child_id, None)  # it names all that was alive
 
     def sweep(self, now_ms: int) -> int:
         """Remove all residues. Returns how many. (Metadata written concurrently with a remove would stay for ever.)"""
@@ -127,16 +127,22 @@ class Desired:
         self, child_id: str, stamp: int, registers: int, spec: Any, metadata: Any, placement: Any, replaces: Any,
         old: Child | None,
     ) -> None:  # fmt: skip
+        op = self._new_op(child_id, stamp, registers, spec, metadata, placement, replaces)
+        if old is None and registers == ALL_REGISTERS:
+            self.children[child_id] = make_child((spec, metadata, placement, (op,)))
+        else:
+            self._store(child_id, integrate(old, op))
+
+    def _new_op(
+        self, child_id: str, stamp: int, registers: int, spec: Any, metadata: Any, placement: Any, replaces: Any
+    ) -> Op:
         actor = (self.node, self.incarnation)
         last = self.vector.last
         at = last[actor] = last.get(actor, 0) + 1
         op = make_op((*actor, at, stamp, child_id, registers, spec, metadata, placement, replaces))
         self._untaken.append(op)
         self._log.append(op)
-        if old is None and registers == ALL_REGISTERS:
-            self.children[child_id] = make_child((spec, metadata, placement, (op,)))
-        else:
-            self._store(child_id, integrate(old, op))
+        return op
 
     def take(self) -> list[Op]:
         """Our operations since the last take."""

@@ -120,7 +120,9 @@ def integrate(child: Child | None, op: Op) -> Child | None:
     """The child after `op`. All that `op` names has been applied before; it has not."""
     if child is None or _replaces_all_of(child, op):
         # (Without a child, what the operation replaces is gone already, through a concurrent remove.)
-        return make_child((op[6], op[7], op[8], (op,))) if op[5] == ALL_REGISTERS else child_of([op] if op[5] else ())
+        if op[5] == ALL_REGISTERS:
+            return make_child((op[6], op[7], op[8], (op,)))
+        return child_of([op]) if op[5] else None
     replaced = {(node, incarnation, at): registers for registers, node, incarnation, at in op.replaces}
     alive = [kept for old in child.ops if (kept := without(old, replaced.get(old[:3], 0))) is not None]
     if op.registers:
@@ -140,4 +142,7 @@ def named(child: Child | None, registers: int) -> tuple[Replaced, ...]:
     """The names of all writes of these registers: what an operation made now replaces."""
     if child is None:
         return ()
+    if len(child[3]) == 1 and child[3][0][5] & registers == registers:  # nearly always
+        (op,) = child[3]
+        return ((registers, op[0], op[1], op[2]),)
     return tuple((op[5] & registers, op[0], op[1], op[2]) for op in child.ops if op[5] & registers)

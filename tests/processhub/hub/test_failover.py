@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from processhub import ChildSpec, GenServer, NoConnection, ProcessHub
+from processhub.hub.messages import StartChildren
 from processhub.hub.start_requests import Starting, StartRequests
 from tests.processhub.hub.children import (
     HUB,
@@ -172,17 +173,18 @@ def test_a_start_whose_owner_dies_without_a_word_is_no_success_if_it_may_be_anot
 
 def refuse_once(monkeypatch: pytest.MonkeyPatch, node: str) -> None:
     """Let a node say of each child, the first time that it is to start it, that it does not own it."""
-    may_start = StartRequests._may_start
+    take_in = StartRequests._take_in
     refused: set[str] = set()
 
-    def may_start_at_second(self: StartRequests, starting: Starting, child_id: str, placement: Any) -> bool:
-        if self._hub.node != node or child_id in refused:
-            return may_start(self, starting, child_id, placement)
-        refused.add(child_id)
-        starting.foreign.append(child_id)
-        return False
+    def take_in_at_second(self: StartRequests, request: StartChildren, starting: Starting) -> Any:
+        if self._hub.node == node:
+            first = [row[0] for row in request.rows if row[0] not in refused]
+            request = replace(request, rows=[row for row in request.rows if row[0] in refused])
+            refused.update(first)
+            starting.foreign.extend(first)
+        return take_in(self, request, starting)
 
-    monkeypatch.setattr(StartRequests, "_may_start", may_start_at_second)
+    monkeypatch.setattr(StartRequests, "_take_in", take_in_at_second)
 
 
 @pytest.mark.parametrize("how", ["leave", "stop"])
