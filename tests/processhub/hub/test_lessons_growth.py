@@ -84,7 +84,7 @@ def kept(node: ClusterNode) -> dict[str, Any]:
     """Sizes of all that a node and its hub keep."""
     hub, runtime, coordinator = hub_of(node), node.runtime, part_of(node, "coordinator")
     _, (dots, retired), tables = hub.registry.vector().to_wire()
-    supervisor, moves, exchange = part_of(node, "distributed_supervisor"), coordinator.moves, coordinator.exchange
+    supervisor, moves, exchange = part_of(node, "distributed_supervisor"), coordinator.loop.moves, coordinator.exchange
     return {
         "processes": len(runtime.table),
         "names": len(runtime.names),
@@ -99,14 +99,14 @@ def kept(node: ClusterNode) -> dict[str, Any]:
         "tags": len(hub.registry.tagged("blue")),
         "members": (len(hub.members), len(hub.lives), len(hub.failures), len(hub.standing.lost)),
         "waiting": (
-            len(hub._waiting),
-            len(hub._joining),
+            len(hub.changing),
+            len(hub.joining),
             len(moves.waiting),
             len(moves._pending),
             len(moves._promises),
         ),
         "exchange": (len(exchange._to_ask), len(exchange._relays)),
-        "copies": (len(supervisor.children), len(supervisor.by_pid), len(hub.roles._known)),
+        "copies": (len(supervisor.copies.children), len(supervisor.copies.by_pid), len(hub.roles._known)),
     }
 
 
