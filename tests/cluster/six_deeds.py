@@ -116,6 +116,13 @@ def await_heard(hook: str, count: int) -> list[Any]:
     return heard(hook)
 
 
+def await_migrated(count: int) -> list[Any]:
+    """All of CHILDREN_MIGRATED that was told, once it is about so many children."""
+    while sum(len(children) for _, children in _heard.get(Hook.CHILDREN_MIGRATED, [])) < count:
+        process.sleep(0.01)  # real time: the hub's own process calls the handlers
+    return heard(Hook.CHILDREN_MIGRATED)
+
+
 def stop_hub(hub_id: str) -> None:
     """Stop the hub on this node alone."""
     ProcessHub.stop(hub_id)
