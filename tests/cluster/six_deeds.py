@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from itertools import cycle
 from typing import Any
 
 import supervisor.processes as process
@@ -11,16 +12,18 @@ from processhub import (
     ColdSwap,
     ConsistentHashing,
     Divergence,
+    Down,
     GenServer,
     Gossip,
     Hook,
     HookHandler,
+    HotSwap,
     ProcessHub,
     PubSub,
     Singularity,
 )
 
-PLAIN, GOSSIP = "plain", "gossip"
+PLAIN, GOSSIP, MOVING = "plain", "gossip", "moving"
 CONFIGS = {
     PLAIN: ProcessHub(
         PLAIN,
@@ -31,6 +34,7 @@ CONFIGS = {
         partition_tolerance_strategy=Divergence(),
     ),
     GOSSIP: ProcessHub(GOSSIP, synchronization_strategy=Gossip(recipients=2)),
+    MOVING: ProcessHub(MOVING, migration_strategy=HotSwap(handover=True)),
 }
 _heard: dict[str, list[Any]] = {}
 
@@ -40,6 +44,74 @@ class Resident(GenServer):
 
     def handle_call(self, request: Any, from_: Any) -> int:
         return os.getpid()
+
+
+class Tally(GenServer):
+    """Counts what it is asked to add; its state is what must not get lost."""
+
+    def init(self) -> None:
+        self.state = 0
+
+    def handle_call(self, request: str, from_: Any) -> int:
+        total: int = self.state + (request == "add")
+        self.state = total
+        return total
+
+
+class Clients:
+    """Processes of one node that add to tallies, one after the other, until they are told to stop.
+
+    added: how often each tally has confirmed; failures: what calls raised.
+    """
+
+    def __init__(self, ids: list[str], count: int) -> None:
+        self.added = dict.fromkeys(ids, 0)
+        self.failures: list[str] = []
+        self.is_over = False
+        self.pids = [process.spawn(self._work, ids[number::count]) for number in range(count)]
+
+    def _work(self, ids: list[str]) -> None:
+        for child_id in cycle(ids):
+            if self.is_over:
+                return
+            try:
+                GenServer.call(ProcessHub.via(MOVING, child_id), "add", 20.0)
+                self.added[child_id] += 1
+            except Exception as error:
+                self.failures.append(repr(error))
+            process.sleep(0)
+
+
+_clients: list[Clients] = []
+
+
+def start_moving_hub() -> None:
+    _start_hub(MOVING)
+
+
+def start_tallies(ids: list[str]) -> list[int]:
+    """How many were started, and how many failed."""
+    result = ProcessHub.start_children(MOVING, [Tally.child_spec(id=one) for one in ids], timeout=30.0).result()
+    return [len(result.started), len(result.errors)]
+
+
+def begin_to_add(ids: list[str]) -> None:
+    _clients.append(Clients(ids, 4))
+
+
+def stop_adding() -> list[Any]:
+    """[how often each tally has confirmed, what failed], once all clients have ended."""
+    clients = _clients.pop()
+    clients.is_over = True
+    for pid in clients.pids:
+        process.monitor(pid)
+        process.receive(lambda message: isinstance(message, Down))
+    return [clients.added, clients.failures]
+
+
+def totals(ids: list[str]) -> dict[str, int]:
+    """What the tallies say themselves."""
+    return {child_id: GenServer.call(ProcessHub.via(MOVING, child_id), "total") for child_id in ids}
 
 
 def start_plain_hub() -> None:

@@ -9,7 +9,7 @@ import pytest
 from processhub import Hook
 from tests.cluster import deeds, six_deeds
 from tests.cluster.harness import Fleet, NodeProcess
-from tests.cluster.six_deeds import GOSSIP, PLAIN
+from tests.cluster.six_deeds import GOSSIP, MOVING, PLAIN
 
 IDS = [f"child{number}" for number in range(1000)]
 Places = dict[str, dict[str, str]]  # child id -> {node: pid}
@@ -119,3 +119,24 @@ def test_two_hubs_on_the_same_six_nodes_live_side_by_side_one_of_them_by_gossip(
     stopped = fleet.remove(4)
     left = account_for(fleet, PLAIN, IDS[:300])
     assert moved(beside, left) == on(stopped, beside) != set()
+
+
+def test_a_thousand_tallies_keep_every_count_while_a_node_joins_and_another_leaves(fleet: Fleet) -> None:
+    """HotSwap with states, under the calls of clients all the while: none is lost, refused or handled twice."""
+    for node in fleet:
+        node.do(six_deeds.start_moving_hub)
+    settle(fleet, MOVING)
+    client = fleet[0]
+    assert client.do(six_deeds.start_tallies, IDS, timeout=40.0) == [1000, 0]
+    client.do(six_deeds.begin_to_add, IDS)
+
+    joined = fleet.add().ready()
+    joined.do(six_deeds.start_moving_hub)
+    settle(fleet, MOVING)
+    assert joined.do(six_deeds.residents, MOVING)
+    assert fleet.remove(1).terminate() == 0
+    settle(fleet, MOVING)
+
+    added, failures = client.do(six_deeds.stop_adding, timeout=40.0)
+    assert failures == []
+    assert fleet[1].do(six_deeds.totals, IDS, timeout=40.0) == added
