@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any, Final, Literal
 
 from supervisor.errors import SupervisorError
@@ -60,6 +60,12 @@ class ChildSpec:
         else:
             fn, at = start[0], 1
         return fn(*start[at], **start[at + 1]) if len(start) > at + 1 else fn(*start[at])
+
+    def with_arguments(self, change: Callable[[tuple[Any, ...]], Sequence[Any]]) -> ChildSpec:
+        """The same child, its start function called with `change(the positional arguments that it has)`."""
+        at = 2 if isinstance(self.start[1], str) else 1
+        args = tuple(change(tuple(self.start[at])))
+        return replace(self, start=(*self.start[:at], args, *self.start[at + 1 :]))
 
     @property
     def modules(self) -> list[str]:

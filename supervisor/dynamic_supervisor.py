@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 from supervisor.child_spec import ChildSpec, Shutdown, child_spec
@@ -141,7 +141,7 @@ class DynamicSupervisor(GenServer):
         if limit is not None and len(self.state) + len(self.restarting) >= limit:
             return start_failed("max_children", spec.id)
         if self.spec.extra_arguments:
-            spec = _with_arguments(self.spec.extra_arguments, spec)
+            spec = spec.with_arguments(lambda own: (*self.spec.extra_arguments, *own))
         try:
             pid = start_one(current_process(), spec)
         except StartError as error:
@@ -217,13 +217,6 @@ class DynamicSupervisor(GenServer):
 
     def _forget(self, spec: ChildSpec) -> None:
         self.supervisors -= spec.type == "supervisor"
-
-
-def _with_arguments(extra: tuple[Any, ...], spec: ChildSpec) -> ChildSpec:
-    """The spec whose start function gets `extra` before the arguments that it has."""
-    start = spec.start
-    at = 2 if isinstance(start[1], str) else 1
-    return replace(spec, start=(*start[:at], (*extra, *start[at]), *start[at + 1 :]))
 
 
 _START: Final = "start_child"

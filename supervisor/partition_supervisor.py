@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from numbers import Number
 from typing import Any, Final
@@ -111,17 +111,21 @@ def partition_specs(child: Any, partitions: int | None, with_arguments: WithArgu
     if not isinstance(count, int) or isinstance(count, bool) or count < 1:
         raise ValueError(f"partitions must be None or a whole number >= 1; got {partitions!r:.200}")
     spec = child_spec(child)
-    return [replace(spec, id=n, start=_start_of(spec, n, with_arguments)) for n in range(count)]
+    return [_spec_of(spec, n, with_arguments) for n in range(count)]
 
 
-def _start_of(spec: ChildSpec, partition: int, with_arguments: WithArguments | None) -> tuple[Any, ...]:
+def _spec_of(spec: ChildSpec, partition: int, with_arguments: WithArguments | None) -> ChildSpec:
+    spec = replace(spec, id=partition)
     if with_arguments is None:
-        return spec.start
-    at = 2 if isinstance(spec.start[1], str) else 1
-    args = with_arguments(tuple(spec.start[at]), partition)
-    if not isinstance(args, tuple | list):
-        raise InvalidChildSpec(f"with_arguments must return a tuple or a list of arguments; got {args!r:.200}")
-    return (*spec.start[:at], tuple(args), *spec.start[at + 1 :])
+        return spec
+
+    def change(own: tuple[Any, ...]) -> Sequence[Any]:
+        args = with_arguments(own, partition)
+        if not isinstance(args, tuple | list):
+            raise InvalidChildSpec(f"with_arguments must return a tuple or a list of arguments; got {args!r:.200}")
+        return args
+
+    return spec.with_arguments(change)
 
 
 class PartitionVia:
