@@ -8,8 +8,8 @@ makes the greenlet a process. `send` also works from native threads.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
 
 from greenlet import getcurrent
 
@@ -27,6 +27,8 @@ from supervisor.runtime import Runtime, current_process, current_runtime
 from supervisor.runtime import claim_thread as claim_thread
 from supervisor.vias import Via as Via
 from supervisor.waits import FAILED, Wait
+
+T = TypeVar("T")
 
 # -- starting --------------------------------------------------------------------------------------------------------
 
@@ -204,6 +206,14 @@ def give_way(me: Process, long_step: bool = False) -> None:
         wait = new_wait(me.runtime, None)
         wait.reply(None)
         scheduler.suspend(wait)
+
+
+def unhurried(items: Iterable[T]) -> Iterator[T]:
+    """The items as they are now, with turns for others in between: for a long walk over something that may change."""
+    me = current_process()
+    for item in list(items):
+        yield item
+        give_way(me)
 
 
 def send_after(dest: Any, message: Any, seconds: float) -> Timer:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 
 from processhub.hub.hub import Hub
-from supervisor.processes import give_way
-from supervisor.runtime import current_process
+from supervisor.processes import unhurried
 
 log = logging.getLogger(__name__)
 
@@ -18,12 +17,8 @@ def warn_of_down(hub: Hub, node: str) -> None:
 
 
 def _warn(hub: Hub, node: str) -> None:
-    me = current_process()
-    down = []
-    for child_id, child in list(hub.registry.children.items()):
-        if node in hub.placement.absent(child.placement):
-            down.append(child_id)
-        give_way(me)
+    children = unhurried(hub.registry.children.items())
+    down = [child_id for child_id, child in children if node in hub.placement.absent(child.placement)]
     if down:
         log.warning(
             "hub %s: %d children are bound to %s and down until it is back: %s%s",

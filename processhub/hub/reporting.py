@@ -7,21 +7,16 @@ counted.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from processhub.hub.hub import LOCKED, Hub
 from processhub.hub.messages import REPORT
 from processhub.registry import FAILED
 from supervisor.gen_server import From, GenServer, NoReply
-from supervisor.processes import give_way, spawn
-from supervisor.runtime import current_process
+from supervisor.processes import spawn, unhurried
 
 NAMED: Final = 10
-_SLICE: Final = 500
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -68,9 +63,9 @@ def begin_report(hub: Hub, is_busy: bool, from_: From) -> Any:
 
 def _reply(hub: Hub, is_busy: bool, from_: From) -> None:
     own, pids = hub.registry.own_table, hub.registry.pids
-    states = Counter(row.state for _, row in _in_slices(own.items()))
-    failed = sorted(child_id for child_id, row in _in_slices(own.items()) if row.state == FAILED)
-    down = sorted(child_id for child_id in _in_slices(hub.registry.children) if child_id not in pids)
+    states = Counter(row.state for _, row in unhurried(own.items()))
+    failed = sorted(child_id for child_id, row in unhurried(own.items()) if row.state == FAILED)
+    down = sorted(child_id for child_id in unhurried(hub.registry.children) if child_id not in pids)
     report = Report(
         node=hub.node,
         members=sorted(hub.members),
@@ -86,12 +81,3 @@ def _reply(hub: Hub, is_busy: bool, from_: From) -> None:
         down_ids=down[:NAMED],
     )
     GenServer.reply(from_, asdict(report))
-
-
-def _in_slices(items: Iterable[T]) -> Iterator[T]:
-    """The items as they are now; others get their turn in between."""
-    me = current_process()
-    for number, item in enumerate(list(items)):
-        if number % _SLICE == 0:
-            give_way(me)
-        yield item

@@ -10,13 +10,11 @@ from processhub.hub.messages import STATUS
 from processhub.registry import RUNNING
 from supervisor.errors import CallTimeout, ProcessExit
 from supervisor.gen_server import GenServer
-from supervisor.processes import give_way, sleep
-from supervisor.runtime import current_process
+from supervisor.processes import sleep, unhurried
 
 POLL_SECONDS: Final = 0.05
 ANSWER_SECONDS: Final = 5.0  # what a member gets to answer in, before all is looked at anew
 _LISTED: Final = 10
-_SLICE: Final = 500
 
 
 def await_settled(hub: Hub, timeout: float | None, members: Iterable[str] | None) -> None:
@@ -63,19 +61,16 @@ def _disagreements(hub: Hub, members: list[str], deadline: float | None) -> list
 
 def _misplaced(hub: Hub) -> list[str]:
     """Children that do not run on exactly their owners."""
-    me = current_process()
     problems: list[str] = []
     children = hub.registry.children
     stopped = sorted(hub.registry.placed() - children.keys())  # and not gone yet
-    for number, child_id in enumerate([*children, *stopped]):
+    for child_id in unhurried([*children, *stopped]):
         rows = hub.registry.rows(child_id)
         owners = hub.owners(child_id) if child_id in children else ()
         if len(rows) != len(owners) or any(node not in rows or rows[node].state != RUNNING for node in owners):
             problems.append(f"{child_id!r} runs on {_states(rows)}, its owners are {list(owners)}")
             if len(problems) == _LISTED:
                 return [*problems, "..."]
-        if number % _SLICE == 0:
-            give_way(me)
     return problems
 
 

@@ -20,9 +20,8 @@ from processhub.hub.specs import normalise
 from processhub.hub.stopping import stop_copies
 from processhub.registry import RegistryVector, SpecRecord, Vector
 from processhub.strategy.distribution.load_placement import LoadPlacement
-from supervisor.processes import give_way, sleep
+from supervisor.processes import sleep, unhurried
 from supervisor.reasons import NOCONNECTION, NOPROC, SHUTDOWN
-from supervisor.runtime import current_process
 
 log = logging.getLogger(__name__)
 
@@ -174,9 +173,7 @@ class Start:
         hub = self.hub
         groups: dict[str, list[str]] = {}
         again: list[str] = []
-        me = current_process()
-        for child_id in child_ids:
-            give_way(me)
+        for child_id in unhurried(child_ids):
             owners = self._owners(child_id)
             if not owners:
                 if not hub.config.distribution_strategy.binds:  # else it was told which of its nodes are no members
@@ -218,9 +215,7 @@ class Start:
         """Wait for the copies that the other owners start as soon as they see that the child is there."""
         hub = self.hub
         groups: dict[str, list[str]] = {}
-        me = current_process()
-        for child_id, copies in self.started.items():
-            give_way(me)
+        for child_id, copies in unhurried(self.started.items()):
             for node in self._owners(child_id):
                 if node not in copies:
                     groups.setdefault(node, []).append(child_id)

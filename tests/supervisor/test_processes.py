@@ -10,7 +10,7 @@ import supervisor.processes as process
 from supervisor.errors import AlreadyRegistered, CallTimeout, Exit, NoProcess, ReceiveTimeout
 from supervisor.gen_server import GenServer
 from supervisor.pids import NodeId, Pid
-from supervisor.processes import await_exit, give_way
+from supervisor.processes import await_exit, give_way, unhurried
 from supervisor.runtime import Runtime, current_process
 from supervisor.signals import ExitSignal
 from tests.supervisor.kit import Echo, ManualClock, Trapper, info, run_as_process
@@ -279,6 +279,21 @@ def test_give_way_lets_others_run_once_the_share_is_used_up(clock: ManualClock) 
         give_way(current_process())
         steps += 1
     assert 1 < steps < 2000
+
+
+def test_an_unhurried_walk_lets_others_run_and_sees_what_was_there_when_it_began(clock: ManualClock) -> None:
+    ran: list[int] = []
+    items = dict.fromkeys(range(2000))
+
+    def other() -> None:
+        ran.append(1)
+        items.clear()
+
+    process.spawn(other)
+    steps_before = [number for number in unhurried(items) if not ran]
+    assert ran == [1]
+    assert items == {}
+    assert 1 < len(steps_before) < 2000
 
 
 def test_spawn_link_hears_of_the_end(clock: ManualClock) -> None:
