@@ -48,9 +48,8 @@ class ChildInfo(NamedTuple):
 
 def _hub(hub_id: str) -> Hub:
     """The hub on this node. Raises HubNotAlive."""
-    runtime = current_runtime()
-    hub: Hub | None = runtime.services.get(hub_id)
-    if hub is None or hub.initializer is None or runtime.local(hub.initializer) is None:
+    hub: Hub | None = current_runtime().services.get(hub_id)
+    if hub is None or not hub.is_supervised:
         raise HubNotAlive(hub_id)
     return hub
 
@@ -109,9 +108,8 @@ class ProcessHub(HubConfig):
     @staticmethod
     def is_alive(hub_id: str) -> bool:
         """Whether the hub runs on this node."""
-        runtime = current_runtime()
-        hub = runtime.services.get(hub_id)
-        return isinstance(hub, Hub) and hub.initializer is not None and runtime.local(hub.initializer) is not None
+        hub = current_runtime().services.get(hub_id)
+        return isinstance(hub, Hub) and hub.is_supervised
 
     @staticmethod
     def observe(hub_id: str) -> Pid:
@@ -325,7 +323,7 @@ class ProcessHub(HubConfig):
     @staticmethod
     def is_locked(hub_id: str) -> bool:
         """Whether members come or go or children move just now, or the hub is partitioned."""
-        return _hub(hub_id).level >= 10
+        return _hub(hub_id).is_locked
 
     @staticmethod
     def is_partitioned(hub_id: str) -> bool:

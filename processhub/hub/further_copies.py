@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from processhub.hub.hub import Hub
 from processhub.hub.messages import AwaitCopies, StartReply
+from processhub.hub.results import TIMEOUT
 from processhub.registry import RUNNING, MalformedBatch, RegistryVector
 from supervisor.gen_server import From, GenServer
 
@@ -43,7 +44,7 @@ def _await_copy(hub: Hub, child_id: str, vector: RegistryVector, deadline: float
         if row is not None and row.state == RUNNING:
             reply.started[child_id] = row.pid
         elif reason is not None or remaining <= 0:
-            reply.failed[child_id] = reason or "timeout"
+            reply.failed[child_id] = reason or TIMEOUT
         elif child_id not in hub.registry.children and not hub.registry.lacks(vector):
             pass  # it is desired no more: it ended for good, or was stopped, before this copy was needed
         else:
@@ -53,8 +54,4 @@ def _await_copy(hub: Hub, child_id: str, vector: RegistryVector, deadline: float
 
 
 def _failure(hub: Hub, child_id: str) -> Any:
-    if hub.partitioned:
-        return "partitioned"
-    if hub.leaving:
-        return "leaving"
-    return hub.failures.get(child_id)
+    return hub.refusal or hub.failures.get(child_id)

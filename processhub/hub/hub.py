@@ -18,6 +18,7 @@ from processhub.hub.hook_calls import HookCalls
 from processhub.hub.hooks import Hook, HookTable
 from processhub.hub.lookup import CopyLookup
 from processhub.hub.messages import BatchMessage
+from processhub.hub.results import IS_LEAVING, PARTITIONED
 from processhub.hub.roles import Roles
 from processhub.hub.routes import Routes
 from processhub.hub.specs import SpecCodec
@@ -235,6 +236,21 @@ class Hub:
         """Whether this node starts and moves children: it has heard all members, has quorum, is no observer and does
         not leave."""
         return self.joined and not self.observer and not self.partitioned and not self.leaving
+
+    @property
+    def refusal(self) -> str | None:
+        """Why this node starts no children just now, for those who ask; None where it does."""
+        return PARTITIONED if self.partitioned else IS_LEAVING if self.leaving else None
+
+    @property
+    def is_supervised(self) -> bool:
+        """Whether its initializer lives."""
+        return self.initializer is not None and self.runtime.local(self.initializer) is not None
+
+    @property
+    def is_locked(self) -> bool:
+        """Whether members come or go, or children move, just now; or it is partitioned."""
+        return self._level >= LOCKED
 
     @property
     def level(self) -> int:

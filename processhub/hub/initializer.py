@@ -68,8 +68,7 @@ def _is_there(runtime: Runtime, hub_id: str) -> bool:
     former: Hub | None = runtime.services.get(hub_id)
     if former is None:
         return False
-    is_supervised = former.initializer is not None and runtime.local(former.initializer) is not None
-    return is_supervised or former.name_of("system_registry") in runtime.names
+    return former.is_supervised or former.name_of("system_registry") in runtime.names
 
 
 def make_hub(runtime: Runtime, config: HubConfig, observer: bool) -> Hub:

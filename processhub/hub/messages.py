@@ -179,7 +179,6 @@ REPORT: Final = "report"  # the reply: `reporting.Report` as a dict
 CONFIG: Final = "config"  # an observer asks; the reply is the hub's configuration in sendable form
 LEAVE: Final = "leave"  # to a distributed supervisor: stop every child; the reply comes when they are gone
 DRAIN: Final = "drain"  # this node is about to leave: its children go to their next owners
-IS_LEAVING: Final = "leaving"  # why a child failed in a StartReply: its node starts nothing any more
 WHICH_CHILDREN: Final = "which_children"  # to a distributed supervisor: the fields of a ChildEntry of each child
 SYNC: Final = "sync"  # the reply comes once all that was sent before has been applied
 

@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from processhub.hub.hub import LOCKED, Hub
+from processhub.hub.hub import Hub
 from processhub.hub.messages import REPORT
 from processhub.registry import FAILED
 from supervisor.gen_server import From, GenServer, NoReply
@@ -70,7 +70,7 @@ def _reply(hub: Hub, is_busy: bool, from_: From) -> None:
         node=hub.node,
         members=sorted(hub.members),
         observers=sorted(hub.observers),
-        is_locked=hub.level >= LOCKED,
+        is_locked=hub.is_locked,
         is_partitioned=hub.partitioned,
         is_busy=is_busy,
         digest=hub.registry.digest(),

@@ -7,6 +7,7 @@ from typing import Any, Final, TypeVar
 
 from processhub.hub.hub import Hub
 from processhub.hub.messages import SYNC, CatchUp
+from processhub.hub.results import TIMEOUT
 from processhub.strategy.options import is_number
 from supervisor.errors import CallTimeout, ProcessExit, SupervisorError
 from supervisor.gen_server import GenServer
@@ -51,7 +52,7 @@ def _ask(asker: Any, tag: object, name: str, node: str, request: Any, timeout: f
     try:
         answer = GenServer.call((name, node), request, timeout)
     except CallTimeout:
-        answer = "timeout"
+        answer = TIMEOUT
     except ProcessExit as error:
         answer = error.reason
     except SupervisorError as error:

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from supervisor.pids import Pid
 
 Status = Literal["ok", "error"]
+
+# Why a copy did not start or stop. (Besides exit reasons, and texts that say more.)
+ALREADY_STARTED: Final = "already_started"
+TIMEOUT: Final = "timeout"
+STOPPED: Final = "stopped"  # it was told to stop while it started
+PARTITIONED: Final = "partitioned"  # its node has no quorum
+IS_LEAVING: Final = "leaving"  # its node is about to leave, and starts nothing any more
+NOT_MEMBER: Final = "not_member"  # it is bound to a node that does not take part
+NOT_FOUND: Final = "not_found"  # no such child is desired
 
 _SHOWN = 3
 

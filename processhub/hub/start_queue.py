@@ -27,7 +27,6 @@ from supervisor.signals import exit_process, link, send_exit, unlink
 log = logging.getLogger(__name__)
 
 WORKERS: Final = 1000
-TIMEOUT: Final = "timeout"
 Done = Callable[[str, Pid | None, Any], None]
 
 

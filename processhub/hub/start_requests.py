@@ -9,10 +9,11 @@ from processhub.hub.altering import altering
 from processhub.hub.collector import Paused
 from processhub.hub.copies import Child, Copies
 from processhub.hub.hub import Hub
-from processhub.hub.messages import IS_LEAVING, StartChildren, StartReply
+from processhub.hub.messages import StartChildren, StartReply
+from processhub.hub.results import ALREADY_STARTED, PARTITIONED, STOPPED, TIMEOUT
 from processhub.hub.start_hooks import Outcome, note, tell_after, tell_before
 from processhub.hub.start_news import StartNews
-from processhub.hub.start_queue import TIMEOUT, Job, StartQueue
+from processhub.hub.start_queue import Job, StartQueue
 from processhub.hub.stops import Stops
 from processhub.registry import SpecRecord
 from processhub.strategy.distribution.base import Placement
@@ -84,7 +85,7 @@ class StartRequests:
     def _take_in(self, request: StartChildren, starting: Starting) -> list[Job]:
         """The jobs of a request; what may not start here goes into its answer."""
         hub, children = self._hub, self._copies.children
-        refused = "partitioned" if hub.partitioned else IS_LEAVING if hub.leaving else None
+        refused = hub.refusal
         owners_of, copies = hub.placement.owners, hub.copies
         done = partial(self._ended, starting)
         jobs = []
@@ -93,7 +94,7 @@ class StartRequests:
             if refused is not None:
                 starting.failed[child_id] = refused
             elif child_id in children or child_id in hub.registry.children:
-                starting.failed[child_id] = "already_started"
+                starting.failed[child_id] = ALREADY_STARTED
             elif hub.node not in owners_of(child_id, placement, copies):
                 starting.foreign.append(child_id)
             else:
@@ -121,7 +122,7 @@ class StartRequests:
         if job.metadata is not None:
             metadata = job.metadata
         if child.stopping is not None:
-            starting.failed[child_id] = "partitioned" if self._hub.partitioned else "stopped"
+            starting.failed[child_id] = PARTITIONED if self._hub.partitioned else STOPPED
             self._stops.start_ended(child, pid)
         elif pid is None:
             starting.failed[child_id] = reason

@@ -13,9 +13,17 @@ from processhub.hub.errors import AlreadyStarted, NoChildren, Partitioned
 from processhub.hub.future import Future
 from processhub.hub.hooks import Hook
 from processhub.hub.hub import Hub
-from processhub.hub.messages import IS_LEAVING, AwaitCopies, StartChildren, StartReply
+from processhub.hub.messages import AwaitCopies, StartChildren, StartReply
 from processhub.hub.requests import ask_all, catch_up, check_timeout, pieces
-from processhub.hub.results import StartFailure, StartResult
+from processhub.hub.results import (
+    ALREADY_STARTED,
+    IS_LEAVING,
+    NOT_FOUND,
+    NOT_MEMBER,
+    TIMEOUT,
+    StartFailure,
+    StartResult,
+)
 from processhub.hub.specs import normalise
 from processhub.hub.stopping import stop_copies
 from processhub.registry import RegistryVector, SpecRecord, Vector
@@ -107,7 +115,7 @@ class Start:
     def _work(self) -> StartResult:
         left = list(self.records)
         if not self.hub.await_joined(self._remaining()):
-            self._fail(left, self.hub.node, "timeout")
+            self._fail(left, self.hub.node, TIMEOUT)
             left = []
         self._report_absent(left)
         while left:
@@ -132,7 +140,7 @@ class Start:
         """Stop what runs of this start. It gets as much time again, for the first time may be over."""
         stopped = stop_copies(self.hub, child_ids, self.options.timeout)
         for error in stopped.errors:
-            if error.reason != "not_found":  # else it has ended by itself
+            if error.reason != NOT_FOUND:  # else it has ended by itself
                 self._fail([error.child_id], error.node, ("rollback_failed", error.reason))
         return StartResult({}, self.errors, True)
 
@@ -246,7 +254,7 @@ class Start:
         if self.hub.config.distribution_strategy.binds:
             for child_id in child_ids:
                 for node in self.hub.placement.absent(self.placements.get(child_id)):
-                    self._fail([child_id], node, "not_member")
+                    self._fail([child_id], node, NOT_MEMBER)
 
     def _owners(self, child_id: str) -> tuple[str, ...]:
         hub = self.hub
@@ -270,7 +278,7 @@ class Start:
             if reason == IS_LEAVING:
                 self._lost_with[child_id] = (node, reason)
                 again.append(child_id)
-            elif child_id in self._unknown and reason == "already_started":
+            elif child_id in self._unknown and reason == ALREADY_STARTED:
                 # By whom? Perhaps by us, on the node that was lost: nobody can tell.
                 self._fail([child_id], *self._unknown[child_id])
             else:

@@ -12,7 +12,7 @@ from processhub.hub.future import Future
 from processhub.hub.hub import Hub
 from processhub.hub.messages import StopChildren
 from processhub.hub.requests import ask_all, catch_up, check_timeout, pieces
-from processhub.hub.results import StopFailure, StopResult
+from processhub.hub.results import NOT_FOUND, StopFailure, StopResult
 from supervisor.processes import give_way
 from supervisor.runtime import current_process
 
@@ -90,7 +90,7 @@ def _no_longer_desired(
     now, copies = hub.now_ms(), hub.copies
     for child_id in ids:
         if child_id not in registry.children:
-            errors.append(StopFailure(child_id, None, "not_found"))
+            errors.append(StopFailure(child_id, None, NOT_FOUND))
             continue
         holders[child_id] = registry.holders(child_id)
         asked = dict.fromkeys((*holders[child_id], *hub.owners(child_id))) if copies > 1 else holders[child_id]

@@ -9,6 +9,7 @@ from typing import Any
 
 from processhub.hub.copies import STOPPING, Child, Copies
 from processhub.hub.hub import Hub
+from processhub.hub.results import PARTITIONED
 from processhub.hub.start_queue import Job
 from supervisor.errors import CallTimeout
 from supervisor.gen_server import From, GenServer
@@ -77,7 +78,7 @@ class Stops:
         for child in list(children.values()):
             if child.job is not None:
                 child.stopping = child.stopping or []
-                child.job.cancel("partitioned")
+                child.job.cancel(PARTITIONED)
         self.stop_all()
         left = [(child.child_id, child.pid) for child in children.values() if child.pid is not None]
         if left:

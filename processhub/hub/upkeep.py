@@ -9,6 +9,7 @@ from processhub.hub.altering import altering, keep_altered
 from processhub.hub.backoff import Backoff
 from processhub.hub.copies import BROKEN, STARTING_, Child, Copies
 from processhub.hub.hub import Hub
+from processhub.hub.results import STOPPED
 from processhub.hub.start_hooks import tell_before
 from processhub.hub.start_news import StartNews
 from processhub.hub.start_queue import Done, Job, StartQueue
@@ -72,7 +73,7 @@ class Upkeep:
         desired = self._hub.registry.children.get(child_id)
         stops = self._copies.children[child_id].stopping is not None
         if desired is not None:
-            outcome = (None, "stopped") if stops else (pid, reason)
+            outcome = (None, STOPPED) if stops else (pid, reason)
             self._news.note(child_id, outcome[0], outcome[1], desired.placement)
         self.ended(child_id, pid, reason)
 

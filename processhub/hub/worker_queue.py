@@ -6,13 +6,13 @@ import logging
 from typing import Any, Final
 
 from processhub.hub.hub import Hub
+from processhub.hub.results import ALREADY_STARTED
 from processhub.hub.starting import StartOptions, start_children
 from supervisor.gen_server import GenServer
 
 log = logging.getLogger(__name__)
 
 STATIC_CHILDREN: Final = "static_children"
-_HARMLESS = frozenset({"already_started"})
 
 
 class WorkerQueue(GenServer):
@@ -47,7 +47,7 @@ class WorkerQueue(GenServer):
             return
         result = start_children(hub, missing, StartOptions(check_existing=False)).result()
         failed = [
-            error for error in result.errors if error.child_id not in result.started and error.reason not in _HARMLESS
+            error for error in result.errors if error.child_id not in result.started and error.reason != ALREADY_STARTED
         ]
         if failed:
             raise RuntimeError(f"hub {hub.hub_id!r}: static children did not start: {failed!r:.500}")
