@@ -10,6 +10,7 @@ the mailbox, and gives it back when the gate has gone. The gates are in `Runtime
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -51,19 +52,20 @@ class Gated(Process):
         return [*(self.behaviour.held if self.behaviour is not None else ()), *(self.mailbox or ()), *behind]
 
 
-class Gate:
+class Gate(ABC):
     """What waits for a server, and which of it may go in."""
 
     __slots__ = ()
 
+    @abstractmethod
     def put(self, process: Process, node: str, entry: Any) -> None:
         """A message for users' callbacks comes from a process of `node`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def entries(self) -> list[Any]:
         """What waits here, in order as far as there is one."""
-        raise NotImplementedError
 
+    @abstractmethod
     def mark(self, process: Process, node: str) -> None:
         """Nothing comes any more on the way round from that node."""
 
@@ -85,6 +87,9 @@ class Kept(Gate):
 
     def entries(self) -> list[Any]:
         return list(self.kept)
+
+    def mark(self, process: Process, node: str) -> None:
+        pass  # it waits for nobody
 
 
 class Entrance(Gate):

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Any, Final
 
 from processhub.hub.collector import Paused
 from processhub.hub.hub import Hub
 from processhub.hub.messages import BatchMessage, CatchUp, VectorMessage
 from processhub.hub.routes import deal
-from processhub.registry import Batch, Changes, MalformedBatch, RegistryVector, decode
+from processhub.registry import Batch, Changes, Chunk, MalformedBatch, RegistryVector, decode
 from supervisor.gen_server import From, GenServer
 from supervisor.processes import give_way
 from supervisor.runtime import current_process
@@ -176,24 +177,23 @@ class Exchange:
         pieces = iter(self.hub.registry.delta_since(theirs))
         first = next(pieces, None)
         if first is not None:
-            self.hub.runtime.spawn(self._send_pieces, (node, first, pieces), {})
+            self.hub.runtime.spawn(self._send_pieces, (node, chain((first,), pieces)), {})
         return first is not None
 
     def on_catch_up(self, request: CatchUp, from_: From) -> None:
         """A node that got an answer from here wants to have what led to it."""
         theirs = self._read(request.node, request.vector)
         if theirs is not None:
-            pieces = iter(self.hub.registry.delta_since(theirs))
+            pieces = self.hub.registry.delta_since(theirs)
             self.hub.runtime.spawn(self._send_and_reply, (request.node, pieces, from_), {})
 
-    def _send_and_reply(self, node: str, pieces: Iterator[Any], from_: From) -> None:
-        self._send_pieces(node, next(pieces, None), pieces)
+    def _send_and_reply(self, node: str, pieces: Iterable[Batch | Chunk], from_: From) -> None:
+        self._send_pieces(node, pieces)
         GenServer.reply(from_, True)
 
-    def _send_pieces(self, node: str, piece: Any, pieces: Iterator[Any]) -> None:
+    def _send_pieces(self, node: str, pieces: Iterable[Batch | Chunk]) -> None:
         me = current_process()
-        while piece is not None:
+        for piece in pieces:
             batch = self.hub.codec.packed(piece.to_wire(), "registry operations")
             GenServer.cast((self.hub.hub_id, node), BatchMessage(self.hub.node, batch, []))
             give_way(me, long_step=True)
-            piece = next(pieces, None)

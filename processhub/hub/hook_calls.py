@@ -46,9 +46,8 @@ class HookCalls:
         self._table = table
         self._run_task = run_task
         self._events: deque[tuple[Hook, Any]] = deque()
-        self._untold: set[tuple[str, str]] = (
-            set()
-        )  # (child id, node) of copies that were being restarted when first seen
+        # (child id, node) of copies that were being restarted when first seen
+        self._untold: set[tuple[str, str]] = set()
         self._runner: Pid | None = None
         self._asked = False  # a runner was asked for, and has not begun
         self._idle: list[Wait] = []

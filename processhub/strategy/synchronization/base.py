@@ -12,9 +12,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from random import Random
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from processhub.strategy.base import Strategy
+
+_JITTER: Final = 0.1
+
+
+def jittered(seconds: float, rng: Random) -> float:
+    """`seconds`, give or take a tenth: nodes that were started together do not stay in step."""
+    return seconds * rng.uniform(1 - _JITTER, 1 + _JITTER)
 
 
 class Synchronization(Strategy, ABC):

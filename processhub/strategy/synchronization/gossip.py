@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from random import Random
 
 from processhub.strategy.options import check_count, check_flag, check_seconds
-from processhub.strategy.synchronization.base import Synchronization
+from processhub.strategy.synchronization.base import Synchronization, jittered
 
-_JITTER = 0.1
 _AGAIN_SECONDS = 1.0
 
 
@@ -58,8 +57,8 @@ class Gossip(Synchronization):
 
     def pause(self, rng: Random) -> float:
         """`sync_interval`, give or take a tenth."""
-        return self.sync_interval * rng.uniform(1 - _JITTER, 1 + _JITTER)
+        return jittered(self.sync_interval, rng)
 
     def again(self, rng: Random) -> float:
         """About a second, and less where rounds are more frequent than that."""
-        return min(_AGAIN_SECONDS, self.sync_interval) * rng.uniform(1 - _JITTER, 1 + _JITTER)
+        return jittered(min(_AGAIN_SECONDS, self.sync_interval), rng)

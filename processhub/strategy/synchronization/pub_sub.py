@@ -8,9 +8,7 @@ from random import Random
 from typing import ClassVar
 
 from processhub.strategy.options import check_seconds
-from processhub.strategy.synchronization.base import Synchronization
-
-_JITTER = 0.1
+from processhub.strategy.synchronization.base import Synchronization, jittered
 
 
 @dataclass(frozen=True)
@@ -38,5 +36,5 @@ class PubSub(Synchronization):
         return members
 
     def pause(self, rng: Random) -> float:
-        """`sync_interval`, give or take a tenth: nodes that were started together do not stay in step."""
-        return self.sync_interval * rng.uniform(1 - _JITTER, 1 + _JITTER)
+        """`sync_interval`, give or take a tenth."""
+        return jittered(self.sync_interval, rng)
