@@ -33,11 +33,20 @@ class Failed(AssertionError):
     """What was asked of a node raised there; the text is the exception's."""
 
 
-def free_ports(count: int) -> list[int]:
+# Below those that systems give to outgoing connections, one of which could take a port before its node listens on it.
+# Where to begin differs between sessions that run side by side, and no port is given out twice soon.
+_PORTS: Final = range(20_000, 32_000)
+_tried = itertools.count(os.getpid() * 97 % len(_PORTS))
+
+
+def free_ports(number: int) -> list[int]:
     """Ports that nobody listens on."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [one.getsockname()[1] for one in sockets]
+    found: list[int] = []
+    while len(found) < number:
+        port = _PORTS[next(_tried) % len(_PORTS)]
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            found.append(port)
+    return found
 
 
 class NodeProcess:
@@ -190,3 +199,16 @@ class Fleet:
         """Kill and reap all."""
         for node in (*self.nodes, *self._removed):
             node.close()
+
+
+@contextlib.contextmanager
+def two_shops(children: list[str]) -> Iterator[Fleet]:
+    """Two nodes with a hub "shop" and these children."""
+    from tests.cluster import deeds
+
+    with Fleet(2) as fleet:
+        for node in fleet:
+            node.do(deeds.start_hub, "shop")
+        fleet[0].do(deeds.await_settled, "shop", [node.name for node in fleet])
+        assert fleet[0].do(deeds.start_children, "shop", children) == "ok"
+        yield fleet

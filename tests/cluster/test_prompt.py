@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.cluster import deeds
-from tests.cluster.harness import ROOT, Fleet, free_ports
+from tests.cluster.harness import ROOT, Fleet, free_ports, two_shops
 from tests.cluster.terminal import Prompt
 
 CHILDREN = ["a", "b", "c", "d"]
@@ -19,11 +19,7 @@ CHILDREN = ["a", "b", "c", "d"]
 @pytest.fixture(scope="module")
 def fleet() -> Iterator[Fleet]:
     """Two nodes with a hub and children."""
-    with Fleet(2) as fleet:
-        for node in fleet:
-            node.do(deeds.start_hub, "shop")
-        fleet[0].do(deeds.await_settled, "shop", [node.name for node in fleet])
-        assert fleet[0].do(deeds.start_children, "shop", CHILDREN) == "ok"
+    with two_shops(CHILDREN) as fleet:
         yield fleet
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.cluster import deeds
-from tests.cluster.harness import ROOT, Fleet
+from tests.cluster.harness import ROOT, Fleet, two_shops
 from tests.cluster.terminal import Prompt
 
 CHILDREN = ["basket-1", "basket-2", "crate@x:7"]
@@ -21,11 +21,7 @@ CHILDREN = ["basket-1", "basket-2", "crate@x:7"]
 @pytest.fixture(scope="module")
 def fleet() -> Iterator[Fleet]:
     """Two nodes with a hub "shop" and children."""
-    with Fleet(2) as fleet:
-        for node in fleet:
-            node.do(deeds.start_hub, "shop")
-        fleet[0].do(deeds.await_settled, "shop", [node.name for node in fleet])
-        assert fleet[0].do(deeds.start_children, "shop", CHILDREN) == "ok"
+    with two_shops(CHILDREN) as fleet:
         yield fleet
 
 

@@ -12,7 +12,7 @@ import supervisor.processes as process
 from supervisor.clock import HeapClock
 from supervisor.gen_server import From, GenServer
 from supervisor.pids import Pid
-from supervisor.runtime import Runtime
+from supervisor.runtime import Runtime, current_process
 
 HANGS = 30.0  # seconds of real time after which a test counts as hanging
 
@@ -130,6 +130,48 @@ def scripted(script: Any = None, **options: Any) -> tuple[Pid, list[Any]]:
 
 def raising(error: BaseException) -> None:
     raise error
+
+
+def in_background(fn: Callable[[], Any]) -> tuple[Pid, list[Any]]:
+    """Run `fn` in a process of its own; what it returned or raised will be in the list."""
+    outcome: list[Any] = []
+
+    def body() -> None:
+        try:
+            outcome.append(fn())
+        except Exception as error:
+            outcome.append(error)
+
+    return process.spawn(body), outcome
+
+
+def stubborn(gate: gevent.event.Event) -> None:
+    """Outlives its death until the gate is open: run as a process, and told to exit, it is an orphan."""
+    try:
+        process.sleep(100.0)
+    finally:
+        gate.wait()
+
+
+# -- a network that keeps what is sent -------------------------------------------------------------------------------
+
+FAR = "far@127.0.0.1:1"
+
+
+def here() -> Runtime:
+    """The runtime of the test."""
+    return current_process().runtime
+
+
+def far(serial: int = 7, node: str = FAR) -> Pid:
+    """A pid of another node."""
+    return Pid(here().node_id(node, 1), serial)
+
+
+def kept() -> dict[str, Any]:
+    """What this node keeps about FAR."""
+    peer = here().peer(FAR)
+    return {name: getattr(peer, name) for name in peer.__slots__ if getattr(peer, name)}
 
 
 class Ether:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import gevent.event
@@ -18,7 +17,7 @@ from supervisor.reasons import Crash, Shutdown
 from supervisor.records import Process
 from supervisor.runtime import current_process
 from supervisor.signals import Down
-from tests.supervisor.kit import Echo, ManualClock, Trapper, info, scripted
+from tests.supervisor.kit import Echo, ManualClock, Trapper, in_background, info, scripted
 
 # The two ways of a call: handed over to an idle server, or waiting in the mailbox of one that is at work.
 WAYS = pytest.mark.parametrize("busy", [False, True], ids=["handed over", "queued"])
@@ -28,19 +27,6 @@ def record(pid: Pid) -> Process:
     found = current_process().runtime.local(pid)
     assert found is not None
     return found
-
-
-def in_background(fn: Callable[[], Any]) -> tuple[Pid, list[Any]]:
-    """Run `fn` in a process of its own; what it returned or raised will be in the list."""
-    outcome: list[Any] = []
-
-    def body() -> None:
-        try:
-            outcome.append(fn())
-        except Exception as error:
-            outcome.append(error)
-
-    return process.spawn(body), outcome
 
 
 def occupied(clock: ManualClock, pid: Pid, seconds: float) -> None:

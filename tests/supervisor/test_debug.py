@@ -20,7 +20,7 @@ from supervisor.registries import Registry
 from supervisor.runtime import current_process
 from supervisor.supervisors import Supervisor
 from supervisor.turns import BEHAVIOUR
-from tests.supervisor.kit import Echo, ManualClock
+from tests.supervisor.kit import Echo, ManualClock, in_background
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -59,18 +59,9 @@ def behaviour_of(pid: Pid) -> Any:
     return found.behaviour
 
 
-def in_background(fn: Any) -> list[Any]:
-    """Run `fn` in a process of its own; what it returned or raised will be in the list."""
-    outcome: list[Any] = []
-
-    def body() -> None:
-        try:
-            outcome.append(fn())
-        except Exception as error:
-            outcome.append(error)
-
-    process.spawn(body)
-    return outcome
+def outcome_of(fn: Any) -> list[Any]:
+    """What `in_background` will put into its list."""
+    return in_background(fn)[1]
 
 
 # -- state -----------------------------------------------------------------------------------------------------------
@@ -192,7 +183,7 @@ def test_debug_by_a_via_name_asks_the_successor_of_one_that_was_dead_already(clo
             return alive if gone == dead else dead
 
     asked: list[Any] = []
-    found = in_background(lambda: debug.get_state(Slow(), timeout=5.0))
+    found = outcome_of(lambda: debug.get_state(Slow(), timeout=5.0))
     clock.advance(2.0)
     assert found == ["alive"]
     assert asked == [(5.0, None), (4.0, dead)]
@@ -207,7 +198,7 @@ def test_debug_by_a_via_name_has_one_timeout_for_finding_and_looking(clock: Manu
             process.sleep(1.5)
             return busy
 
-    outcome = in_background(lambda: debug.get_state(Slow(), timeout=2.0))
+    outcome = outcome_of(lambda: debug.get_state(Slow(), timeout=2.0))
     clock.advance(1.9)
     assert outcome == []
     clock.advance(0.1)
@@ -259,7 +250,7 @@ def test_a_server_that_looks_into_itself_gets_an_error_and_no_deadlock(clock: Ma
 def test_get_state_of_a_server_that_blocks_times_out(clock: ManualClock) -> None:
     pid = Echo.start()
     GenServer.cast(pid, lambda: process.sleep(100.0))
-    outcome = in_background(lambda: debug.get_state(pid, timeout=2.0))
+    outcome = outcome_of(lambda: debug.get_state(pid, timeout=2.0))
     clock.advance(2.0)
     assert [type(error) for error in outcome] == [CallTimeout]
 
@@ -269,11 +260,11 @@ def test_get_state_of_a_server_that_blocks_times_out(clock: ManualClock) -> None
 
 def test_system_messages_go_ahead_of_users_messages_in_their_own_order(clock: ManualClock) -> None:
     pid, events = notes()
-    blocked = in_background(lambda: GenServer.call(pid, ("do", lambda: process.sleep(1.0)), None))
+    blocked = outcome_of(lambda: GenServer.call(pid, ("do", lambda: process.sleep(1.0)), None))
     clock.settle()
     GenServer.cast(pid, 1)
     for n in range(3):
-        in_background(lambda n=n: run_inside(pid, lambda p: events.append(("system", n)), None))
+        outcome_of(lambda n=n: run_inside(pid, lambda p: events.append(("system", n)), None))
         clock.settle()
     GenServer.cast(pid, 2)
     clock.advance(1.0)
@@ -293,9 +284,9 @@ def test_a_continue_goes_ahead_of_system_messages_and_an_init_too(clock: ManualC
             self.state.append(token)
 
     events: list[Any] = []
-    starter = in_background(lambda: Slow.start(events, name="slow"))
+    starter = outcome_of(lambda: Slow.start(events, name="slow"))
     clock.settle()
-    seen = in_background(lambda: run_inside("slow", lambda p: events.append("system"), None))
+    seen = outcome_of(lambda: run_inside("slow", lambda p: events.append("system"), None))
     clock.settle()
     process.send("slow", "hello")
     clock.advance(1.0)
@@ -328,7 +319,7 @@ def test_a_suspended_server_answers_system_messages_only_and_goes_on_in_order(cl
     debug.suspend(pid)
     GenServer.cast(pid, 1)
     process.send(pid, 2)
-    called = in_background(lambda: GenServer.call(pid, 3, None))
+    called = outcome_of(lambda: GenServer.call(pid, 3, None))
     clock.settle()
     GenServer.cast(pid, 4)
     clock.settle()
@@ -347,11 +338,11 @@ def test_a_suspended_server_answers_system_messages_only_and_goes_on_in_order(cl
 
 def test_messages_that_wait_when_a_server_is_suspended_wait_on(clock: ManualClock) -> None:
     pid, events = notes()
-    in_background(lambda: GenServer.call(pid, ("do", lambda: process.sleep(1.0)), None))
+    outcome_of(lambda: GenServer.call(pid, ("do", lambda: process.sleep(1.0)), None))
     clock.settle()
     for n in range(600):  # more than one turn
         GenServer.cast(pid, n)
-    suspended = in_background(lambda: debug.suspend(pid))
+    suspended = outcome_of(lambda: debug.suspend(pid))
     clock.advance(1.0)
     assert suspended == [None]
     assert events == []
@@ -367,7 +358,7 @@ def test_messages_that_wait_when_a_server_is_suspended_wait_on(clock: ManualCloc
 def test_a_call_to_a_suspended_server_times_out(clock: ManualClock) -> None:
     pid, _ = notes()
     debug.suspend(pid)
-    outcome = in_background(lambda: GenServer.call(pid, 1, 2.0))
+    outcome = outcome_of(lambda: GenServer.call(pid, 1, 2.0))
     clock.advance(2.0)
     assert [type(error) for error in outcome] == [CallTimeout]
     assert process.alive(pid)
@@ -387,7 +378,7 @@ def test_system_messages_that_wait_go_ahead_of_those_that_were_held(clock: Manua
         lambda: debug.resume(pid),
         lambda: run_inside(pid, lambda p: events.append("system"), None),
     ):
-        in_background(step)
+        outcome_of(step)
         clock.settle()
     clock.advance(1.0)
     assert events == ["system", ("cast", 1)]
@@ -399,7 +390,7 @@ def test_a_suspended_server_can_be_stopped_and_killed(clock: ManualClock) -> Non
     for pid in (stopped, killed):
         debug.suspend(pid)
         GenServer.cast(pid, 1)
-    waiting = in_background(lambda: GenServer.call(killed, 1, None))
+    waiting = outcome_of(lambda: GenServer.call(killed, 1, None))
     clock.settle()
     GenServer.stop(stopped, "shutdown")
     assert events == [("terminate", "shutdown")]
@@ -476,12 +467,12 @@ def test_statistics_count_messages_while_they_are_on(clock: ManualClock) -> None
 def test_what_waits_when_statistics_are_turned_on_is_counted(clock: ManualClock) -> None:
     pid, events = notes()
     GenServer.cast(pid, 0)
-    in_background(lambda: debug.statistics(pid, "on"))
+    outcome_of(lambda: debug.statistics(pid, "on"))
     clock.settle()
-    in_background(lambda: GenServer.call(pid, ("do", lambda: process.sleep(1.0)), None))
+    outcome_of(lambda: GenServer.call(pid, ("do", lambda: process.sleep(1.0)), None))
     clock.settle()
-    debug_off = in_background(lambda: debug.statistics(pid, "off"))
-    debug_on = in_background(lambda: debug.statistics(pid, "on"))
+    debug_off = outcome_of(lambda: debug.statistics(pid, "off"))
+    debug_on = outcome_of(lambda: debug.statistics(pid, "on"))
     clock.settle()
     for n in range(10):
         GenServer.cast(pid, n)
@@ -552,7 +543,7 @@ def test_replies_that_are_given_later_are_traced_whoever_gives_them(clock: Manua
 
     pid = Delayed.start([])
     debug.trace(pid, seen.append)
-    answers = [in_background(ask) for _ in range(3)]
+    answers = [outcome_of(ask) for _ in range(3)]
     clock.settle()
     GenServer.cast(pid, "by itself")
     clock.settle()
@@ -571,7 +562,7 @@ def test_a_late_reply_that_reaches_nobody_is_not_traced_and_harms_nobody(clock: 
     seen: list[debug.TraceEvent] = []
     pid = Delayed.start([])
     debug.trace(pid, seen.append)
-    asked = in_background(lambda: GenServer.call(pid, "question", 1.0))
+    asked = outcome_of(lambda: GenServer.call(pid, "question", 1.0))
     clock.advance(1.0)
     assert [type(error) for error in asked] == [CallTimeout]
     GenServer.cast(pid, "too late")
@@ -583,7 +574,7 @@ def test_a_late_reply_that_reaches_nobody_is_not_traced_and_harms_nobody(clock: 
 def test_a_caller_of_a_traced_server_that_dies_learns_why(clock: ManualClock) -> None:
     pid = Delayed.start([])
     debug.trace(pid, lambda event: None)
-    asked = in_background(lambda: GenServer.call(pid, "question", None))
+    asked = outcome_of(lambda: GenServer.call(pid, "question", None))
     clock.settle()
     process.exit(pid, "enough")
     clock.settle()
@@ -604,7 +595,7 @@ def test_replies_of_a_state_machine_are_traced_however_it_gives_them(clock: Manu
     pid = Machine.start()
     debug.trace(pid, seen.append)
     assert GenStatem.call(pid, "now") == "now"
-    answer = in_background(lambda: GenStatem.call(pid, "later"))
+    answer = outcome_of(lambda: GenStatem.call(pid, "later"))
     clock.settle()
     GenStatem.cast(pid, "it is later")
     clock.settle()
@@ -637,7 +628,7 @@ def test_what_a_traced_server_sends_casts_and_calls_is_traced(clock: ManualClock
     assert GenServer.call(pid, ("do", lambda: process.send(other, 0))) is None
     debug.trace(pid, seen.append)
     debug.statistics(pid, "on")
-    called = in_background(lambda: GenServer.call(pid, ("do", talk)))
+    called = outcome_of(lambda: GenServer.call(pid, ("do", talk)))
     clock.advance(1.0)
     assert called == ["done"]
     assert answers == [6, 7, 8]
@@ -661,7 +652,7 @@ def test_a_traced_server_that_answers_the_call_of_another_one_shows_it(clock: Ma
     seen: list[debug.TraceEvent] = []
     helper, _ = notes()
     debug.trace(helper, seen.append)
-    answer = in_background(lambda: GenServer.call(asked, "question"))
+    answer = outcome_of(lambda: GenServer.call(asked, "question"))
     clock.settle()
     from_ = debug.get_state(asked).pop()
     GenServer.call(helper, ("do", lambda: GenServer.reply(from_, "answer")))
@@ -698,7 +689,7 @@ def test_a_traced_server_is_shown_as_running_while_it_works(clock: ManualClock) 
     out = io.StringIO()
     pid, _ = notes(name="worker")
     debug.trace(pid, lambda event: None)
-    in_background(lambda: GenServer.call(pid, ("do", lambda: process.sleep(1.0)), None))
+    outcome_of(lambda: GenServer.call(pid, ("do", lambda: process.sleep(1.0)), None))
     clock.settle()
     assert process.info(pid, "status") == "running"
     debug.dump(out)
@@ -729,13 +720,13 @@ def test_a_trace_that_fails_is_taken_away_and_the_server_goes_on(
 
 def test_messages_keep_their_order_when_a_trace_is_turned_on_between_them(clock: ManualClock) -> None:
     pid, events = notes()
-    in_background(lambda: GenServer.call(pid, ("do", lambda: process.sleep(1.0)), None))
+    outcome_of(lambda: GenServer.call(pid, ("do", lambda: process.sleep(1.0)), None))
     clock.settle()
     for n in range(300):
         GenServer.cast(pid, n)
     seen: list[Any] = []
-    in_background(lambda: debug.trace(pid, seen.append))
-    late = in_background(lambda: GenServer.call(pid, "late", None))
+    outcome_of(lambda: debug.trace(pid, seen.append))
+    late = outcome_of(lambda: GenServer.call(pid, "late", None))
     clock.advance(1.0)
     assert late == ["late"]
     assert events == [*(("cast", n) for n in range(300)), ("call", "late")]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -29,45 +28,17 @@ from supervisor.errors import CallTimeout, EncodeError, NoConnection, NoProcess
 from supervisor.gen_server import GenServer
 from supervisor.inbound import receive_op
 from supervisor.pids import NodeId, Pid, Ref
-from supervisor.runtime import Runtime, current_process
+from supervisor.runtime import current_process
 from supervisor.signals import Down, ExitSignal
-from tests.supervisor.kit import Echo, Ether, ManualClock, info
+from tests.supervisor.kit import FAR, Echo, Ether, ManualClock, far, here, in_background, info, kept
 
-FAR = "far@127.0.0.1:1"
 AWAY = "away@127.0.0.1:2"
 
 
-def runtime() -> Runtime:
-    return current_process().runtime
-
-
 def ether() -> Ether:
-    found = Ether(runtime())
+    found = Ether(here())
     found.away.add(AWAY)
     return found
-
-
-def far(serial: int = 7, node: str = FAR) -> Pid:
-    return Pid(runtime().node_id(node, 1), serial)
-
-
-def kept() -> dict[str, Any]:
-    """What this node keeps about FAR."""
-    peer = runtime().peer(FAR)
-    return {name: getattr(peer, name) for name in peer.__slots__ if getattr(peer, name)}
-
-
-def in_background(fn: Callable[[], Any]) -> tuple[Pid, list[Any]]:
-    """Run `fn` in a process of its own; what it returned or raised will be in the list."""
-    outcome: list[Any] = []
-
-    def body() -> None:
-        try:
-            outcome.append(fn())
-        except Exception as error:
-            outcome.append(error)
-
-    return process.spawn(body), outcome
 
 
 def test_every_opcode_is_a_number_of_its_own() -> None:
@@ -89,7 +60,7 @@ def test_a_message_names_the_pid_or_the_name_alone(clock: ManualClock, use: Any,
 
 
 def test_without_a_router_every_other_node_is_not_connected(clock: ManualClock) -> None:
-    assert not runtime().connected(FAR)
+    assert not here().connected(FAR)
     process.send(far(), "dropped")
     with pytest.raises(NoConnection):
         GenServer.call(far(), "hello")
@@ -107,7 +78,7 @@ def test_a_call_carries_the_caller_and_its_wait_and_the_answer_ends_it(clock: Ma
     ((node, (op, to, from_, ref, request)),) = air.take()
     assert (node, op, to, from_, request) == (FAR, CALL_OP, far(), caller, "hello")
     assert list(kept()) == ["waits"]
-    receive_op(runtime(), FAR, (REPLY, Ref(ref.home, ref.serial), "world"))
+    receive_op(here(), FAR, (REPLY, Ref(ref.home, ref.serial), "world"))
     clock.settle()
     assert outcome == ["world"]
     assert air.take() == []
@@ -163,7 +134,7 @@ def test_a_request_that_cannot_be_sent_raises_in_the_caller_and_nothing_is_kept(
         with pytest.raises(EncodeError, match="a lambda"):
             use(far(), [lambda: None])
     assert kept() == {}
-    assert not runtime().scheduler.waits
+    assert not here().scheduler.waits
 
 
 def test_time_in_a_full_queue_counts_for_the_deadline_of_the_call(clock: ManualClock) -> None:
@@ -189,13 +160,13 @@ def test_a_stop_of_a_process_elsewhere_is_a_call_that_its_end_answers(clock: Man
     clock.settle()
     ((_, (op, _, _, ref, request)),) = air.take()
     assert (op, request.reason) == (CALL_OP, "shutdown")
-    receive_op(runtime(), FAR, (FAIL, ref, "shutdown"))
+    receive_op(here(), FAR, (FAIL, ref, "shutdown"))
     clock.settle()
     assert outcome == [None]
     _, outcome = in_background(lambda: GenServer.stop(far(), "shutdown", 5.0))
     clock.settle()
     ((_, (_, _, _, ref, _)),) = air.take()
-    receive_op(runtime(), FAR, (FAIL, ref, "boom"))
+    receive_op(here(), FAR, (FAIL, ref, "boom"))
     clock.settle()
     assert [error.reason for error in outcome] == ["boom"]
 
@@ -205,8 +176,8 @@ def test_a_stop_of_a_process_elsewhere_is_a_call_that_its_end_answers(clock: Man
 
 def called(pid: Pid, request: Any) -> Ref:
     """A process of FAR has called `pid`."""
-    ref = Ref(runtime().node_id(FAR, 1), 99)
-    receive_op(runtime(), FAR, (CALL_OP, pid, far(), ref, request))
+    ref = Ref(here().node_id(FAR, 1), 99)
+    receive_op(here(), FAR, (CALL_OP, pid, far(), ref, request))
     return ref
 
 
@@ -297,9 +268,9 @@ def test_who_dies_takes_its_monitors_back_and_breaks_its_links(clock: ManualCloc
 def test_who_is_watched_and_linked_from_elsewhere_tells_its_end_once(clock: ManualClock) -> None:
     air = ether()
     pid = Echo.start()
-    ref = Ref(runtime().node_id(FAR, 1), 50)
-    receive_op(runtime(), FAR, (MONITOR, ref, far(), pid))
-    receive_op(runtime(), FAR, (LINK, far(), pid))
+    ref = Ref(here().node_id(FAR, 1), 50)
+    receive_op(here(), FAR, (MONITOR, ref, far(), pid))
+    receive_op(here(), FAR, (LINK, far(), pid))
     process.exit(pid, "boom")
     assert air.take() == [(FAR, (EXIT, pid, far(), "boom", True)), (FAR, (DOWN, ref, far(), pid, "boom"))]
     assert kept() == {}
@@ -315,7 +286,7 @@ def test_an_exit_signal_goes_out_whoever_is_there(clock: ManualClock) -> None:
 def test_a_reason_that_cannot_be_sent_goes_as_text(clock: ManualClock) -> None:
     air = ether()
     pid = Echo.start()
-    receive_op(runtime(), FAR, (LINK, far(), pid))
+    receive_op(here(), FAR, (LINK, far(), pid))
     air.refuse = EncodeError("a lambda")
     process.exit(pid, ("reason", 1))
     assert air.take() == [(FAR, (EXIT, pid, far(), "('reason', 1)", True))]
@@ -323,8 +294,8 @@ def test_a_reason_that_cannot_be_sent_goes_as_text(clock: ManualClock) -> None:
 
 def test_of_an_earlier_life_of_this_node_there_is_no_process(clock: ManualClock) -> None:
     air = ether()
-    air.away.add(runtime().home.name)
-    gone = Pid(NodeId(runtime().home.name, runtime().home.incarnation + 1), 3)
+    air.away.add(here().home.name)
+    gone = Pid(NodeId(here().home.name, here().home.incarnation + 1), 3)
     with pytest.raises(NoProcess):
         GenServer.call(gone, "hello")
     ref = process.monitor(gone)
@@ -335,8 +306,8 @@ def test_of_an_earlier_life_of_this_node_there_is_no_process(clock: ManualClock)
 
 def test_a_wait_that_is_dropped_twice_is_cancelled_once(clock: ManualClock) -> None:
     air = ether()
-    target = distribution.RemoteTarget(runtime(), FAR, far())
-    wait = process.new_wait(runtime(), None)
+    target = distribution.RemoteTarget(here(), FAR, far())
+    wait = process.new_wait(here(), None)
     target.add_waiter(wait)
     target.drop_waiter(wait)
     target.drop_waiter(wait)
@@ -345,8 +316,8 @@ def test_a_wait_that_is_dropped_twice_is_cancelled_once(clock: ManualClock) -> N
 
 def test_a_wait_for_a_node_that_is_away_by_now_fails_at_once(clock: ManualClock) -> None:
     air = ether()
-    wait = process.new_wait(runtime(), None)
-    distribution.RemoteTarget(runtime(), AWAY, far()).add_waiter(wait)
+    wait = process.new_wait(here(), None)
+    distribution.RemoteTarget(here(), AWAY, far()).add_waiter(wait)
     with pytest.raises(NoConnection, match="away"):
         wait.outcome()
     assert air.take() == []

@@ -21,7 +21,7 @@ import supervisor.processes as process
 from supervisor.gen_server import GenServer
 from supervisor.pids import NodeId, Pid
 from supervisor.runtime import Runtime, current_process
-from tests.supervisor.kit import HANGS, Echo, Ether, ManualClock, Trapper
+from tests.supervisor.kit import HANGS, Echo, Ether, ManualClock, Trapper, stubborn
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -76,15 +76,9 @@ def test_a_dump_shows_every_process_with_what_it_handles_and_waits_for(clock: Ma
 
 
 def test_a_dump_shows_suspended_servers_and_orphans(clock: ManualClock) -> None:
-    def stubborn() -> None:
-        try:
-            process.sleep(100.0)
-        finally:
-            gate.wait()
-
     gate = gevent.event.Event()
     debug.suspend(Echo.start(name="held"))
-    pid = process.spawn(stubborn)
+    pid = process.spawn(stubborn, gate)
     clock.settle()
     process.exit(pid, "kill")
     clock.settle()
@@ -208,13 +202,7 @@ def test_only_the_dead_whose_greenlet_still_works_for_them_are_orphans(clock: Ma
     runtime = current_process().runtime
     gate = gevent.event.Event()
 
-    def stubborn() -> None:
-        try:
-            process.sleep(100.0)
-        finally:
-            gate.wait()
-
-    pids = [process.spawn(stubborn) for _ in range(2)]
+    pids = [process.spawn(stubborn, gate) for _ in range(2)]
     obedient, idle = process.spawn(waits_for_a_message), Echo.start()
     clock.settle()
     for pid in (*reversed(pids), obedient, idle):

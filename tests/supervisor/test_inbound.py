@@ -26,33 +26,18 @@ from supervisor.errors import EncodeError, NoConnection, NoProcess, ProcessExit
 from supervisor.gen_server import GenServer
 from supervisor.inbound import peer_lost, receive_op
 from supervisor.pids import NodeId, Pid, Ref
-from supervisor.runtime import Runtime, current_process
 from supervisor.signals import Down, ExitSignal
-from tests.supervisor.kit import Echo, Ether, ManualClock, Trapper, info
+from tests.supervisor.kit import FAR, Echo, Ether, ManualClock, Trapper, far, here, info, kept
 
-FAR = "far@127.0.0.1:1"
 OTHER = "other@127.0.0.1:2"
 
 
-def runtime() -> Runtime:
-    return current_process().runtime
-
-
-def far(serial: int = 7) -> Pid:
-    return Pid(runtime().node_id(FAR, 1), serial)
-
-
 def far_ref(serial: int = 70) -> Ref:
-    return Ref(runtime().node_id(FAR, 1), serial)
+    return Ref(here().node_id(FAR, 1), serial)
 
 
 def arrives(*op: Any, node: str = FAR) -> None:
-    receive_op(runtime(), node, op)
-
-
-def kept() -> dict[str, Any]:
-    peer = runtime().peer(FAR)
-    return {name: getattr(peer, name) for name in peer.__slots__ if getattr(peer, name)}
+    receive_op(here(), node, op)
 
 
 def calling(clock: ManualClock, air: Ether) -> tuple[Any, list[Any]]:
@@ -75,7 +60,7 @@ def calling(clock: ManualClock, air: Ether) -> tuple[Any, list[Any]]:
 
 
 def test_messages_and_casts_reach_a_pid_or_a_name_and_the_dead_get_none(clock: ManualClock) -> None:
-    air, events = Ether(runtime()), list[Any]()
+    air, events = Ether(here()), list[Any]()
     pid = Trapper.start(events, name="trapper")
     for to in (pid, "trapper", "nobody", Pid(pid.home, 10_000)):
         arrives(SEND, to, "message")
@@ -86,21 +71,21 @@ def test_messages_and_casts_reach_a_pid_or_a_name_and_the_dead_get_none(clock: M
 
 
 def test_a_call_to_nobody_is_answered_at_once(clock: ManualClock) -> None:
-    air = Ether(runtime())
-    for to in ("nobody", Pid(runtime().home, 10_000)):
+    air = Ether(here())
+    for to in ("nobody", Pid(here().home, 10_000)):
         arrives(CALL_OP, to, far(), far_ref(), "hello")
         assert air.take() == [(FAR, (FAIL, far_ref(), "noproc"))]
     assert kept() == {}
 
 
 def test_a_call_that_is_cancelled_is_answered_to_nobody_and_handled_all_the_same(clock: ManualClock) -> None:
-    air, handled = Ether(runtime()), list[Any]()
+    air, handled = Ether(here()), list[Any]()
     pid = Echo.start()
     arrives(CALL_OP, pid, far(), far_ref(), lambda: handled.append(1))
     arrives(CANCEL, pid, far_ref())
     arrives(CANCEL, pid, far_ref())
     assert kept() == {}
-    record = runtime().local(pid)
+    record = here().local(pid)
     assert record is not None
     assert record.waiters is None
     clock.settle()
@@ -118,7 +103,7 @@ def test_a_call_that_is_cancelled_is_answered_to_nobody_and_handled_all_the_same
     ],
 )
 def test_a_call_that_fails_there_raises_here(clock: ManualClock, op: int, args: Any, error: Any, text: str) -> None:
-    air = Ether(runtime())
+    air = Ether(here())
     ref, outcome = calling(clock, air)
     arrives(op, ref, *args)
     clock.settle()
@@ -130,18 +115,18 @@ def test_a_call_that_fails_there_raises_here(clock: ManualClock, op: int, args: 
 
 @pytest.mark.parametrize("op", [(REPLY, "late"), (FAIL, "late"), (REFUSED, "late")], ids=["reply", "fail", "refused"])
 def test_an_answer_for_which_nobody_waits_is_dropped(clock: ManualClock, op: tuple[Any, ...]) -> None:
-    air = Ether(runtime())
+    air = Ether(here())
     ref, outcome = calling(clock, air)
     arrives(REPLY, ref, "first")
     arrives(op[0], ref, *op[1:])
-    arrives(op[0], Ref(runtime().home, 10_000), *op[1:])
+    arrives(op[0], Ref(here().home, 10_000), *op[1:])
     arrives(op[0], far_ref(), *op[1:])  # a reference of another node
     clock.settle()
     assert outcome == ["first"]
 
 
 def test_a_third_node_may_answer_and_the_called_one_is_told_that_nobody_waits(clock: ManualClock) -> None:
-    air = Ether(runtime())
+    air = Ether(here())
     ref, outcome = calling(clock, air)
     arrives(REPLY, ref, "from another", node=OTHER)
     clock.settle()
@@ -153,7 +138,7 @@ def test_a_third_node_may_answer_and_the_called_one_is_told_that_nobody_waits(cl
 
 
 def test_a_link_from_elsewhere_ends_with_either_side(clock: ManualClock) -> None:
-    Ether(runtime())
+    Ether(here())
     pid = Echo.start()
     arrives(LINK, far(), pid)
     assert info(pid)["links"] == [far()]
@@ -163,14 +148,14 @@ def test_a_link_from_elsewhere_ends_with_either_side(clock: ManualClock) -> None
 
 
 def test_a_link_to_the_dead_is_answered_with_noproc(clock: ManualClock) -> None:
-    air = Ether(runtime())
-    dead = Pid(runtime().home, 10_000)
+    air = Ether(here())
+    dead = Pid(here().home, 10_000)
     arrives(LINK, far(), dead)
     assert air.take() == [(FAR, (EXIT, dead, far(), "noproc", True))]
 
 
 def test_an_exit_through_a_link_that_is_not_there_any_more_does_nothing(clock: ManualClock) -> None:
-    Ether(runtime())
+    Ether(here())
     pid = Echo.start()
     arrives(LINK, far(), pid)
     arrives(UNLINK, far(), pid)
@@ -181,7 +166,7 @@ def test_an_exit_through_a_link_that_is_not_there_any_more_does_nothing(clock: M
 
 
 def test_an_exit_signal_needs_no_link_and_kill_cannot_be_trapped(clock: ManualClock) -> None:
-    Ether(runtime())
+    Ether(here())
     events: list[Any] = []
     pid = Trapper.start(events)
     arrives(EXIT, far(), pid, "boom", False)
@@ -193,14 +178,14 @@ def test_an_exit_signal_needs_no_link_and_kill_cannot_be_trapped(clock: ManualCl
 
 
 def test_a_monitor_of_nobody_is_answered_with_what_was_watched(clock: ManualClock) -> None:
-    air = Ether(runtime())
+    air = Ether(here())
     arrives(MONITOR, far_ref(), far(), "nobody")
     assert air.take() == [(FAR, (DOWN, far_ref(), far(), "nobody", "noproc"))]
     assert kept() == {}
 
 
 def test_a_monitor_that_was_taken_back_there_tells_nothing(clock: ManualClock) -> None:
-    air = Ether(runtime())
+    air = Ether(here())
     pid = Echo.start()
     arrives(MONITOR, far_ref(), far(), pid)
     assert info(pid)["watched_by"] == [far()]
@@ -212,7 +197,7 @@ def test_a_monitor_that_was_taken_back_there_tells_nothing(clock: ManualClock) -
 
 
 def test_a_down_tells_the_pid_or_the_name_with_its_node_once(clock: ManualClock) -> None:
-    Ether(runtime())
+    Ether(here())
     by_pid, by_name = process.monitor(far()), process.monitor(("nobody", FAR))
     for _ in range(2):
         arrives(DOWN, by_pid, process.self(), far(), "boom")
@@ -250,7 +235,7 @@ def test_an_op_that_nobody_knows_is_an_error(clock: ManualClock, op: tuple[Any, 
     ids=repr,
 )
 def test_a_malformed_op_raises_and_changes_nothing(clock: ManualClock, op: tuple[Any, ...]) -> None:
-    air = Ether(runtime())
+    air = Ether(here())
     pid = Echo.start(name="echo")
     before = info(pid)
     with pytest.raises(TypeError):
@@ -263,14 +248,14 @@ def test_a_malformed_op_raises_and_changes_nothing(clock: ManualClock, op: tuple
 
 
 def test_everything_that_crosses_the_link_to_a_lost_node_ends_with_noconnection(clock: ManualClock) -> None:
-    air = Ether(runtime())
+    air = Ether(here())
     process.trap_exit(True)
     _, outcome = calling(clock, air)
     process.link(far())
     by_pid, by_name = process.monitor(far(8)), process.monitor(("name", FAR))
     air.away.add(FAR)
     air.take()
-    peer_lost(runtime(), FAR)
+    peer_lost(here(), FAR)
     clock.settle()
     assert [(type(error), error.node) for error in outcome] == [(NoConnection, FAR)]
     found = [process.receive(timeout=0) for _ in range(3)]
@@ -281,29 +266,29 @@ def test_everything_that_crosses_the_link_to_a_lost_node_ends_with_noconnection(
     ]
     assert info(process.self())["queue_length"] == 0
     assert (info(process.self())["links"], info(process.self())["monitors"]) == ([], [])
-    assert FAR not in runtime().peers
+    assert FAR not in here().peers
     assert air.take() == []
 
 
 def test_a_process_that_is_linked_to_a_lost_node_ends(clock: ManualClock) -> None:
-    air = Ether(runtime())
+    air = Ether(here())
     pid = Echo.start()
     ref = process.monitor(pid)
     GenServer.call(pid, lambda: process.link(far()))
     air.away.add(FAR)
-    peer_lost(runtime(), FAR)
+    peer_lost(here(), FAR)
     assert process.receive(timeout=0) == Down(ref, pid, "noconnection")
 
 
 def test_what_a_lost_node_wanted_here_is_forgotten(clock: ManualClock) -> None:
-    air = Ether(runtime())
+    air = Ether(here())
     pid = Echo.start()
     GenServer.cast(pid, lambda: process.sleep(1.0))
     arrives(CALL_OP, pid, far(), far_ref(), "hello")
     arrives(MONITOR, far_ref(71), far(), pid)
     air.away.add(FAR)
-    peer_lost(runtime(), FAR)
-    record = runtime().local(pid)
+    peer_lost(here(), FAR)
+    record = here().local(pid)
     assert record is not None
     assert (record.waiters, record.watchers) == (None, None)
     clock.advance(1.0)
@@ -313,11 +298,11 @@ def test_what_a_lost_node_wanted_here_is_forgotten(clock: ManualClock) -> None:
 
 
 def test_the_loss_of_one_node_touches_nothing_of_another(clock: ManualClock) -> None:
-    air = Ether(runtime())
+    air = Ether(here())
     ref, outcome = calling(clock, air)
     process.monitor(far())
-    peer_lost(runtime(), OTHER)
-    peer_lost(runtime(), OTHER)
+    peer_lost(here(), OTHER)
+    peer_lost(here(), OTHER)
     clock.settle()
     assert (outcome, info(process.self())["queue_length"]) == ([], 0)
     arrives(REPLY, ref, "answer")

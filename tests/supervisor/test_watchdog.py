@@ -24,7 +24,7 @@ from supervisor.dumps import orphans
 from supervisor.gen_server import From, GenServer
 from supervisor.native import get_ident, start_thread
 from supervisor.runtime import Runtime, current_process
-from tests.supervisor.kit import HANGS, ManualClock
+from tests.supervisor.kit import HANGS, ManualClock, stubborn
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -130,13 +130,7 @@ def test_a_hold_that_nobody_could_look_at_is_told_afterwards(clock: ManualClock)
 def test_an_orphan_that_outlives_its_death_is_named_with_its_stack(clock: ManualClock, told: Told) -> None:
     gate = gevent.event.Event()
 
-    def stubborn() -> None:
-        try:
-            process.sleep(100.0)
-        finally:
-            gate.wait()
-
-    pid = process.spawn(stubborn)
+    pid = process.spawn(stubborn, gate)
     clock.settle()
     process.exit(pid, "kill")
     await_real(lambda: any("an orphan" in text for text in told))
