@@ -15,6 +15,7 @@ from weakref import getweakrefcount
 from greenlet import getcurrent
 
 import supervisor.distribution as distribution
+from supervisor.clock import Clock
 from supervisor.directives import From, StopRequest
 from supervisor.errors import CallAgain, CallTimeout, NoConnection, NoProcess, ProcessExit
 from supervisor.native import Answer, get_ident
@@ -151,20 +152,22 @@ def ask_behind(via: Via, ask: Callable[[Pid, float | None], R], timeout: float |
     clock = runtime.clock
     deadline = None if timeout is None else clock.now() + timeout
     gone: Pid | None = None
-
-    def remaining() -> float | None:
-        return None if deadline is None else max(0.0, deadline - clock.now())
-
     while True:
-        pid = via.resolve(remaining(), gone)
+        pid = via.resolve(_left(clock, deadline), gone)
         try:
-            return ask(pid, remaining())  # anew: the name may have been long in coming
+            return ask(pid, _left(clock, deadline))  # anew: the name may have been long in coming
         except NoProcess:
             gone = pid
         except NoConnection as error:
-            if error.was_sent or remaining() == 0.0:
+            left = _left(clock, deadline)
+            if error.was_sent or left == 0.0:
                 raise
-            _pause(runtime, _RESOLVE_AGAIN, remaining())
+            _pause(runtime, _RESOLVE_AGAIN, left)
+
+
+def _left(clock: Clock, deadline: float | None) -> float | None:
+    """The seconds until `deadline`; None where there is none."""
+    return None if deadline is None else max(0.0, deadline - clock.now())
 
 
 def _pause(runtime: Runtime, seconds: float, at_most: float | None) -> None:
@@ -245,8 +248,10 @@ def stop_server(server: Any, reason: Any, timeout: float | None) -> None:
     """Ask for the end as a system message and wait for the Down."""
     me = current_process()
     runtime = me.runtime
+    deadline = None if timeout is None else runtime.clock.now() + timeout
     if not isinstance(server, Pid) and hasattr(server, "resolve"):
         server = server.resolve(timeout)
+        timeout = _left(runtime.clock, deadline)
     if runtime.moved:
         server = runtime.moved.latest(server)
     if runtime.is_remote(server):
@@ -266,7 +271,7 @@ def stop_server(server: Any, reason: Any, timeout: float | None) -> None:
     if wait.state == FAILED and isinstance(wait.value, ProcessExit) and wait.value.reason == reason:
         return
     if wait.state == FAILED and type(wait.value) is CallAgain:
-        stop_server(wait.value.pid, reason, timeout)
+        stop_server(wait.value.pid, reason, _left(runtime.clock, deadline))
         return
     if wait.state != REPLIED:
         _failed_call(wait, "stop")
@@ -279,7 +284,7 @@ def reply(from_: From, value: Any) -> None:
     runtime = me.runtime if me is not None and me.status != DEAD else current_runtime()
     if me is not None and me.status == TRACED:
         me.behaviour.replies(me, from_, value)
-    if ref.home is runtime.home or ref.home.same_as(runtime.home):
+    if runtime.is_own(ref):
         wait = ref if isinstance(ref, Wait) else runtime.armed_wait(ref)
         if isinstance(wait, Wait):
             wait.reply(value)

@@ -119,7 +119,7 @@ class Runtime:
     def is_remote(self, target: Any) -> bool:
         """Whether a pid or (name, node) belongs to another node, or to another life of this one."""
         if isinstance(target, Pid):
-            return not (target.home is self.home or target.home.same_as(self.home))
+            return not self.is_own(target)
         # Whatever the name of this node, what was called by its first one goes on being found by that.
         return isinstance(target, tuple) and len(target) == 2 and target[1] not in (self.home.name, NO_NODE)
 
@@ -202,7 +202,7 @@ class Runtime:
 
     def armed_wait(self, ref: Ref) -> Wait | None:
         """The wait that `ref` names, if somebody still waits."""
-        if ref.home is not self.home and not ref.home.same_as(self.home):
+        if not self.is_own(ref):
             return None
         wait = self.scheduler.waits.get(ref.serial)
         if wait is None:

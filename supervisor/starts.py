@@ -35,7 +35,7 @@ def start_server(
         gates.close(process)
     if name is not None:
         _register_first(runtime, name, process)
-    if me.acting_as is None:
+    if acting is None:
         parent = me
         process.parent = me.pid
     else:
